@@ -1,0 +1,77 @@
+"""Sectors for file contents: the arena, what of it is free, and what of it is being sent."""
+
+from collections.abc import Callable
+
+from ram9.storage.arena import Arena
+from ram9.storage.budget import Budget
+from ram9.storage.limits import SECTOR_BYTES
+from ram9.storage.space import FreeSpace, Run
+
+WARM_BYTES_MAX = 256 << 20
+
+
+class Disk:
+    """Hands out sectors and takes them back, and knows who reserved ahead or lent them out.
+
+    A file that grows holds some sectors behind its last one in *reserve*: nobody is charged for
+    them and they hold nothing; they are taken back whenever sectors run short.
+
+    Bytes of the arena may be *lent* to somebody who sends them later. Before any byte changes or
+    any sector is freed, each lender is asked to copy what is still unsent; ``settle()`` does that.
+    """
+
+    __slots__ = ("arena", "budget", "lent", "memory", "reserved", "space", "view")
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.arena = Arena(-(-budget.limit_bytes // SECTOR_BYTES))
+        self.memory = self.arena.memory
+        self.view = self.arena.view
+        self.space = FreeSpace(self.arena, WARM_BYTES_MAX // SECTOR_BYTES)
+        self.reserved: dict[Reserve, None] = {}  # in the order in which they were made
+        self.lent: dict[Callable[[], None], None] = {}
+
+    def take(self, count: int) -> list[Run]:
+        """Take *count* sectors, for which the budget has been charged: they are always there."""
+        if count > self.space.sectors:
+            for reserve in list(self.reserved):
+                reserve.give_back()
+        return self.space.take(count)
+
+    def free(self, place: int, count: int) -> None:
+        self.space.free(place, count)
+        self.budget.release(count * SECTOR_BYTES)
+
+    def settle(self) -> None:
+        """Have everybody who sends lent bytes copy them: they are about to change."""
+        copies, self.lent = self.lent, {}
+        for copy in copies:
+            copy()
+
+
+class Reserve:
+    """The free sectors behind a growing file's last run that are kept for it."""
+
+    __slots__ = ("_disk", "count", "place")
+
+    def __init__(self, disk: Disk, place: int, count: int) -> None:
+        self._disk = disk
+        self.place = place
+        self.count = count
+        disk.reserved[self] = None
+
+    def take(self, count_max: int) -> int:
+        """Use up to *count_max* of the reserved sectors, from the first; return how many."""
+        taken = min(count_max, self.count)
+        self.place += taken
+        self.count -= taken
+        if not self.count:
+            self._disk.reserved.pop(self, None)
+        return taken
+
+    def give_back(self) -> None:
+        """Make what is left of the reserve free again."""
+        if self.count:
+            self._disk.space.free(self.place, self.count)
+            self.count = 0
+            del self._disk.reserved[self]

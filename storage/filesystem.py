@@ -1,0 +1,449 @@
+"""The operations of a POSIX file system on inodes.
+
+Each either happens entirely or refuses with ``FileSystemError`` and changes nothing, time stamps
+included. Checks come in the order of Linux's (fs/namei.c, mm/shmem.c). Names are bytes. Who may do
+what is not decided here.
+"""
+
+import stat
+from collections.abc import Callable
+from typing import Final
+
+from ram9.storage import xattrs
+from ram9.storage.budget import Budget
+from ram9.storage.content import Bytes, Content
+from ram9.storage.directories import Entries
+from ram9.storage.disk import Disk
+from ram9.storage.errors import Errno, FileSystemError
+from ram9.storage.inodes import Directory, File, Inode, Special, Symlink
+from ram9.storage.landing import Landing, land
+from ram9.storage.limits import (
+    DENTRY_BYTES,
+    DIRECTORY_BYTES,
+    FIRST_XATTR_BYTES,
+    INODE_BYTES,
+    NAME_BYTES_MAX,
+    SYMLINK_BYTES_MAX,
+    Limits,
+)
+
+PERMISSIONS: Final = 0o7777
+SPECIAL_TYPES: Final = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
+
+
+class FileSystem:
+    """A tree of inodes on a disk of its own.
+
+    *now_ns* gives the time in nanoseconds since 1970; *first_number* is the root's inode number,
+    from which the others count up: larger than any that was ever used, if clients may remember.
+    """
+
+    __slots__ = ("_next_number", "budget", "disk", "limits", "now_ns", "orphans", "root")
+
+    def __init__(self, limits: Limits, now_ns: Callable[[], int], first_number: int = 1) -> None:
+        self.limits = limits
+        self.now_ns = now_ns
+        self.budget = Budget(limits.size_bytes, limits.inodes)
+        self.disk = Disk(self.budget)
+        self.orphans: set[Inode] = set()  # held, without a name
+        self._next_number = first_number
+        self.budget.reserve_inode(INODE_BYTES + DIRECTORY_BYTES)
+        self.root = Directory(self._number(), stat.S_IFDIR | 0o1777, 0, 0, now_ns(), None)
+
+    # Names
+
+    def lookup(self, directory: Inode, name: bytes) -> Inode:
+        """The inode that *name* leads to; ``..`` leads up, from the root to itself."""
+        if not isinstance(directory, Directory):
+            raise FileSystemError(Errno.ENOTDIR)
+        inode = directory.entries.get(name)
+        if inode is not None:
+            return inode
+        if name == b"..":
+            return directory.parent
+        if name == b".":
+            return directory
+        if directory.nlink:
+            check_name(name)
+        raise FileSystemError(Errno.ENOENT)
+
+    def create(self, directory: Inode, name: bytes, mode: int, uid: int, gid: int) -> File:
+        """Make an empty regular file."""
+        parent, now_ns = self._vacancy(directory, name), self.now_ns()
+        self.budget.reserve_inode(INODE_BYTES + DENTRY_BYTES + len(name))
+        file = File(
+            self._number(), stat.S_IFREG | mode & PERMISSIONS, uid, gid, now_ns, Content(self.disk)
+        )
+        self._enter(parent, name, file, now_ns)
+        return file
+
+    def mkdir(self, directory: Inode, name: bytes, mode: int, uid: int, gid: int) -> Directory:
+        """Make a directory; below a set-group-ID one it is one itself."""
+        parent, now_ns = self._vacancy(directory, name), self.now_ns()
+        if parent.nlink >= self.limits.links:
+            raise FileSystemError(Errno.EMLINK)
+        self.budget.reserve_inode(INODE_BYTES + DIRECTORY_BYTES + DENTRY_BYTES + len(name))
+        mode = stat.S_IFDIR | mode & PERMISSIONS | parent.mode & stat.S_ISGID
+        child = Directory(self._number(), mode, uid, gid, now_ns, parent)
+        parent.nlink += 1
+        self._enter(parent, name, child, now_ns)
+        return child
+
+    def symlink(self, directory: Inode, name: bytes, target: bytes, uid: int, gid: int) -> Symlink:
+        """Make a symbolic link."""
+        if not target:
+            raise FileSystemError(Errno.ENOENT)
+        if len(target) > SYMLINK_BYTES_MAX:
+            raise FileSystemError(Errno.ENAMETOOLONG)
+        if b"\0" in target:
+            raise FileSystemError(Errno.EINVAL)
+        parent, now_ns = self._vacancy(directory, name), self.now_ns()
+        self.budget.reserve_inode(INODE_BYTES + DENTRY_BYTES + len(name) + len(target))
+        link = Symlink(self._number(), stat.S_IFLNK | 0o777, uid, gid, now_ns, target)
+        self._enter(parent, name, link, now_ns)
+        return link
+
+    def mknod(
+        self,
+        directory: Inode,
+        name: bytes,
+        mode: int,
+        uid: int,
+        gid: int,
+        major: int = 0,
+        minor: int = 0,
+    ) -> Inode:
+        """Make what *mode* says: a FIFO, socket, device, or (its type 0) a regular file."""
+        kind = stat.S_IFMT(mode)
+        if kind in (0, stat.S_IFREG):
+            return self.create(directory, name, mode, uid, gid)
+        if kind == stat.S_IFDIR:
+            raise FileSystemError(Errno.EPERM)
+        if kind not in SPECIAL_TYPES:
+            raise FileSystemError(Errno.EINVAL)
+        parent, now_ns = self._vacancy(directory, name), self.now_ns()
+        self.budget.reserve_inode(INODE_BYTES + DENTRY_BYTES + len(name))
+        mode = kind | mode & PERMISSIONS
+        node = Special(self._number(), mode, uid, gid, now_ns, major, minor)
+        self._enter(parent, name, node, now_ns)
+        return node
+
+    def link(self, inode: Inode, directory: Inode, name: bytes) -> None:
+        """Give an inode another name; a directory (EPERM) or one that has lost its last (ENOENT)
+        gets none."""
+        parent = self._vacancy(directory, name)
+        if isinstance(inode, Directory):
+            raise FileSystemError(Errno.EPERM)
+        if inode.nlink == 0:
+            raise FileSystemError(Errno.ENOENT)
+        if inode.nlink >= self.limits.links:
+            raise FileSystemError(Errno.EMLINK)
+        now_ns = self.now_ns()
+        self.budget.reserve(DENTRY_BYTES + len(name))
+        inode.nlink += 1
+        inode.touch_attributes(now_ns)
+        self._enter(parent, name, inode, now_ns)
+
+    def unlink(self, directory: Inode, name: bytes) -> None:
+        """Remove the name of something that is not a directory (EISDIR)."""
+        parent = self._parent(directory, name, dot=Errno.EISDIR, dotdot=Errno.EISDIR)
+        if isinstance(self.lookup(parent, name), Directory):
+            raise FileSystemError(Errno.EISDIR)
+        self._drop_name(parent, name)
+
+    def rmdir(self, directory: Inode, name: bytes) -> None:
+        """Remove an empty directory."""
+        parent = self._parent(directory, name, dot=Errno.EINVAL, dotdot=Errno.ENOTEMPTY)
+        inode = self.lookup(parent, name)
+        if not isinstance(inode, Directory):
+            raise FileSystemError(Errno.ENOTDIR)
+        if inode.entries:
+            raise FileSystemError(Errno.ENOTEMPTY)
+        self._drop_name(parent, name)
+
+    def rename(self, source: Inode, name: bytes, target: Inode, new_name: bytes) -> None:
+        """Move *name* in *source* to *new_name* in *target*, over what is there; all at once.
+
+        Two names of one file: nothing happens (POSIX rename). Refuses with EINVAL if the directory
+        would come to lie below itself, EISDIR or ENOTDIR if only one of the two is a directory,
+        ENOTEMPTY if the one to be replaced has entries.
+        """
+        if not isinstance(target, Directory):
+            raise FileSystemError(Errno.ENOTDIR)
+        old_parent = self._parent(source, name, dot=Errno.EBUSY, dotdot=Errno.EBUSY)
+        self._parent(target, new_name, dot=Errno.EBUSY, dotdot=Errno.EBUSY)
+        inode = self.lookup(old_parent, name)
+        new_parent, replaced = self._place(target, new_name)
+        if isinstance(inode, Directory) and self._is_below(new_parent, inode):
+            raise FileSystemError(Errno.EINVAL)
+        if replaced is inode:
+            return
+        if replaced is not None:
+            if isinstance(replaced, Directory):
+                if self._is_below(old_parent, replaced):
+                    raise FileSystemError(Errno.ENOTEMPTY)
+                if not isinstance(inode, Directory):
+                    raise FileSystemError(Errno.EISDIR)
+                if replaced.entries:
+                    raise FileSystemError(Errno.ENOTEMPTY)
+            elif isinstance(inode, Directory):
+                raise FileSystemError(Errno.ENOTDIR)
+        moves_up = isinstance(inode, Directory) and old_parent is not new_parent
+        if moves_up and replaced is None and new_parent.nlink >= self.limits.links:
+            raise FileSystemError(Errno.EMLINK)
+        now_ns = self.now_ns()
+        if replaced is None:
+            self.budget.reserve(len(new_name) - len(name))
+            new_parent.entries.add(new_name, inode)
+        else:
+            self.budget.release(DENTRY_BYTES + len(name))
+            new_parent.entries.replace(new_name, inode)
+        old_parent.entries.remove(name)
+        if isinstance(inode, Directory):
+            inode.parent = new_parent
+            old_parent.nlink -= 1
+            new_parent.nlink += 1
+        inode.touch_attributes(now_ns)
+        old_parent.touch(now_ns)
+        new_parent.touch(now_ns)
+        if replaced is not None:
+            self._lose_link(replaced, new_parent, now_ns)
+
+    # Data
+
+    def read(self, file: File, offset: int, count: int) -> bytes:
+        """A copy of up to *count* bytes."""
+        file.touch_access(self.now_ns())
+        return file.content.read(offset, count)
+
+    def lend(self, file: File, offset: int, count: int) -> bytes | memoryview:
+        """Up to *count* bytes, as ``Content.lend`` gives them."""
+        file.touch_access(self.now_ns())
+        return file.content.lend(offset, count)
+
+    def write(self, file: File, offset: int, data: Bytes) -> int:
+        """Store *data*; return how many bytes there was room for (ENOSPC: for none)."""
+        count = len(data)
+        if not count:
+            return 0
+        if offset + count > self.limits.file_bytes:
+            data = memoryview(data)[: self._below_limit(offset)]
+        written = file.content.write(offset, data)
+        file.touch(self.now_ns())
+        return written
+
+    def land(self, file: File, offset: int, count: int) -> Landing | None:
+        """Room to receive *count* bytes into, or None where ``write`` must do (see landing.py)."""
+        if offset + count > self.limits.file_bytes:
+            return None
+        return land(self.disk, file.content, offset, count)
+
+    def commit(self, file: File, landing: Landing) -> int:
+        """Make a landed write part of the file; return how many bytes there was room for."""
+        written = landing.commit()
+        file.touch(self.now_ns())
+        return written
+
+    # Attributes
+
+    def set_attributes(
+        self,
+        inode: Inode,
+        *,
+        size_bytes: int | None = None,
+        mode: int | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        atime_ns: int | None = None,
+        mtime_ns: int | None = None,
+    ) -> None:
+        """Change what is given; the change time becomes now.
+
+        A size alone, and the one that the file has, changes nothing (truncate(2) on tmpfs). Only
+        regular files have a size to set (EISDIR, EINVAL; EFBIG past the largest).
+        """
+        now_ns = self.now_ns()
+        if size_bytes is not None:
+            file = self._resizable(inode, size_bytes)
+            resized = size_bytes != file.size_bytes
+            if resized:
+                file.content.truncate(size_bytes)
+                inode.touch(now_ns)
+            if not resized and (mode, uid, gid, atime_ns, mtime_ns) == (None,) * 5:
+                return
+        if mode is not None:
+            inode.mode = stat.S_IFMT(inode.mode) | mode & PERMISSIONS
+        if uid is not None:
+            inode.uid = uid
+        if gid is not None:
+            inode.gid = gid
+        if atime_ns is not None:
+            inode.atime_ns = atime_ns
+        if mtime_ns is not None:
+            inode.mtime_ns = mtime_ns
+        inode.touch_attributes(now_ns)
+
+    # Extended attributes
+
+    def get_xattr(self, inode: Inode, name: bytes) -> bytes:
+        """The value of an attribute; ENODATA if there is none, EOPNOTSUPP if there can be none."""
+        value = inode.xattrs.get(name) if inode.xattrs else None
+        if value is None:
+            xattrs.check_name(name)
+            raise FileSystemError(Errno.ENODATA)
+        return value
+
+    def set_xattr(self, inode: Inode, name: bytes, value: bytes) -> None:
+        """Give an attribute a value, whether it was there or not."""
+        xattrs.check_name(name)
+        xattrs.check_room(inode, name, len(value))
+        before = inode.xattrs.get(name) if inode.xattrs else None
+        cost_bytes = xattrs.cost_bytes(name, value)
+        if before is not None:
+            cost_bytes -= xattrs.cost_bytes(name, before)
+        elif inode.xattrs is None:
+            cost_bytes += FIRST_XATTR_BYTES
+        self.budget.reserve(cost_bytes)
+        if inode.xattrs is None:
+            inode.xattrs = {}
+        inode.xattrs[name] = value
+        inode.touch_attributes(self.now_ns())
+
+    def remove_xattr(self, inode: Inode, name: bytes) -> None:
+        """Remove an attribute; ENODATA if it is not there."""
+        value = self.get_xattr(inode, name)
+        assert inode.xattrs is not None
+        cost_bytes = xattrs.cost_bytes(name, value)
+        del inode.xattrs[name]
+        if not inode.xattrs:
+            inode.xattrs = None
+            cost_bytes += FIRST_XATTR_BYTES
+        self.budget.release(cost_bytes)
+        inode.touch_attributes(self.now_ns())
+
+    # Lives
+
+    def hold(self, inode: Inode) -> None:
+        """Keep an inode alive, with or without a name, until it is released."""
+        inode.holds += 1
+
+    def release(self, inode: Inode) -> None:
+        """Undo one ``hold``: what nobody holds and no name leads to is gone."""
+        inode.holds -= 1
+        assert inode.holds >= 0
+        if not inode.holds:
+            if isinstance(inode, File):
+                inode.content.give_back_reserve()
+            while not inode.nlink and not inode.holds:
+                self.orphans.remove(inode)
+                self._destroy(inode)
+                if not isinstance(inode, Directory):
+                    break
+                inode = inode.parent  # which its ``..`` has held
+                inode.holds -= 1
+
+    def _number(self) -> int:
+        number = self._next_number
+        self._next_number += 1
+        return number
+
+    def _place(self, directory: Inode, name: bytes) -> tuple[Directory, Inode | None]:
+        """A directory in which *name* may come to stand, and what it leads to now."""
+        if not isinstance(directory, Directory):
+            raise FileSystemError(Errno.ENOTDIR)
+        inode = directory.entries.get(name)
+        if inode is None:
+            if name in (b".", b".."):
+                raise FileSystemError(Errno.EEXIST)
+            if not directory.nlink:
+                raise FileSystemError(Errno.ENOENT)
+            check_name(name)
+        return directory, inode
+
+    def _vacancy(self, directory: Inode, name: bytes) -> Directory:
+        """A directory in which *name* is free."""
+        parent, inode = self._place(directory, name)
+        if inode is not None:
+            raise FileSystemError(Errno.EEXIST)
+        return parent
+
+    def _parent(self, directory: Inode, name: bytes, dot: Errno, dotdot: Errno) -> Directory:
+        """A directory in which *name* is to move or go; the dots never do, and are refused so."""
+        if not isinstance(directory, Directory):
+            raise FileSystemError(Errno.ENOTDIR)
+        if name == b".":
+            raise FileSystemError(dot)
+        if name == b"..":
+            raise FileSystemError(dotdot)
+        return directory
+
+    def _enter(self, parent: Directory, name: bytes, inode: Inode, now_ns: int) -> None:
+        parent.entries.add(name, inode)
+        parent.touch(now_ns)
+
+    def _drop_name(self, parent: Directory, name: bytes) -> None:
+        now_ns = self.now_ns()
+        inode = parent.entries.remove(name)
+        self.budget.release(DENTRY_BYTES + len(name))
+        parent.touch(now_ns)
+        self._lose_link(inode, parent, now_ns)
+
+    def _lose_link(self, inode: Inode, parent: Directory, now_ns: int) -> None:
+        if isinstance(inode, Directory):
+            inode.nlink = 0
+            parent.nlink -= 1
+        else:
+            inode.nlink -= 1
+        inode.touch_attributes(now_ns)
+        if not inode.nlink:
+            if inode.holds:
+                self.orphans.add(inode)
+                if isinstance(inode, Directory):
+                    inode.parent.holds += 1  # ``..`` still leads there
+            else:
+                self._destroy(inode)
+
+    def _destroy(self, inode: Inode) -> None:
+        cost_bytes = INODE_BYTES + xattrs.costs_bytes(inode)
+        inode.xattrs = None
+        if isinstance(inode, File):
+            inode.content.give_back_reserve()
+            inode.content.truncate(0)
+        elif isinstance(inode, Symlink):
+            cost_bytes += len(inode.target)
+        elif isinstance(inode, Directory):
+            cost_bytes += DIRECTORY_BYTES
+            inode.entries = Entries()
+        self.budget.release_inode(cost_bytes)
+
+    def _is_below(self, directory: Directory, ancestor: Directory) -> bool:
+        """Whether *directory* is *ancestor* or lies below it."""
+        while directory is not ancestor:
+            if directory is directory.parent:
+                return False
+            directory = directory.parent
+        return True
+
+    def _resizable(self, inode: Inode, size_bytes: int) -> File:
+        if not isinstance(inode, File):
+            raise FileSystemError(Errno.EISDIR if isinstance(inode, Directory) else Errno.EINVAL)
+        if size_bytes > self.limits.file_bytes:
+            raise FileSystemError(Errno.EFBIG)
+        return inode
+
+    def _below_limit(self, offset: int) -> int:
+        """How many bytes a file may still hold from *offset* on; EFBIG for none."""
+        room = self.limits.file_bytes - offset
+        if room <= 0:
+            raise FileSystemError(Errno.EFBIG)
+        return room
+
+
+def check_name(name: bytes) -> None:
+    """Refuse what can be no name: empty (ENOENT), too long, or with ``/`` or NUL (EINVAL)."""
+    if len(name) > NAME_BYTES_MAX:
+        raise FileSystemError(Errno.ENAMETOOLONG)
+    if not name:
+        raise FileSystemError(Errno.ENOENT)
+    if b"/" in name or b"\0" in name:
+        raise FileSystemError(Errno.EINVAL)

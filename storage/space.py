@@ -1,0 +1,299 @@
+"""Which sectors are free.
+
+Free sectors lie in two sets of runs. *Warm* ones were used before: their pages are in memory, so
+writing them again costs no page fault, and they hold old bytes. *Cold* ones were never touched or
+were given back to the system; they are always whole pages, so that a page of which a sector was
+used is warm in all its free sectors, and can be given back once they are eight. Warm ones are
+reused first, the most recently freed before the rest; beyond a watermark, and when the server is
+idle, whole warm pages turn cold.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ram9.storage.arena import Arena
+from ram9.storage.limits import HUGE_SECTORS, PAGE_SECTORS
+
+
+class Run(NamedTuple):
+    """*sectors* adjacent sectors of the arena, the first of which is *place*."""
+
+    place: int
+    sectors: int
+
+
+class FreeRuns:
+    """A set of free sectors, kept as the longest possible runs.
+
+    Runs lie in classes by the bit length of their size. A class is a stack of first sectors, the
+    newest on top, from which runs that have gone since are dropped when they come up: so finding
+    a run, adding one and joining it to its neighbours each take constant time.
+    """
+
+    __slots__ = ("_count_at", "_live", "_occupied", "_stacks", "_start_of", "sectors")
+
+    def __init__(self) -> None:
+        self.sectors = 0
+        self._count_at: dict[int, int] = {}  # first sector: count
+        self._start_of: dict[int, int] = {}  # sector after the last: first sector
+        self._stacks: list[list[int]] = [[] for _ in range(64)]
+        self._live = [0] * 64  # runs in each class
+        self._occupied = 0  # bit k is set when class k has runs
+
+    def __iter__(self) -> Iterator[Run]:
+        """All runs, in no order."""
+        return iter([Run(place, count) for place, count in self._count_at.items()])
+
+    def add(self, place: int, count: int) -> None:
+        """Add a run, joined to the free runs that it touches."""
+        before = self._start_of.get(place)
+        if before is not None:
+            count += self._remove(before)
+            place = before
+        after = place + count
+        if after in self._count_at:
+            count += self._remove(after)
+        self._insert(place, count)
+
+    def take_at(self, place: int, count_max: int) -> int:
+        """Take up to *count_max* sectors from the run that begins at *place*; return how many."""
+        there = self._count_at.get(place)
+        if there is None or count_max <= 0:
+            return 0
+        self._remove(place)
+        taken = min(there, count_max)
+        if taken < there:
+            self._insert(place + taken, there - taken)
+        return taken
+
+    def take(self, count: int, align: int = 1, phase: int = 0) -> int | None:
+        """Take *count* adjacent sectors and return the first, or None where no run is long enough.
+
+        The first is *phase* beyond a multiple of *align*.
+        """
+        enough = (count + align - 1).bit_length() + 1  # every run of this class or above will do
+        above = self._occupied >> enough
+        candidates = [count.bit_length()]  # here only the newest is looked at: it may be too short
+        if above:
+            candidates.append(enough + (above & -above).bit_length() - 1)
+        for size_class in candidates:
+            if self._occupied >> size_class & 1:
+                start = self._newest(size_class)
+                place = start + (phase - start) % align
+                if place + count <= start + self._count_at[start]:
+                    self._cut(start, place, count)
+                    return place
+        return None
+
+    def starts_with(self, place: int, count: int) -> bool:
+        """Whether a run of at least *count* sectors begins at *place*."""
+        return self._count_at.get(place, 0) >= count
+
+    def take_piece(self, count_max: int) -> Run | None:
+        """Take up to *count_max* sectors from a run of the largest class; None if all is used."""
+        if not self._occupied:
+            return None
+        newest = self._newest(self._occupied.bit_length() - 1)
+        return Run(newest, self.take_at(newest, count_max))
+
+    def runs_of_at_least(self, count: int) -> list[Run]:
+        """The runs in classes of at least *count* sectors, a power of two; the oldest first."""
+        return [
+            Run(place, self._count_at[place])
+            for size_class in range(count.bit_length(), len(self._stacks))
+            for place in self._compact(size_class)
+        ]
+
+    def _newest(self, size_class: int) -> int:
+        """The first sector of the newest run in a class that has runs."""
+        stack = self._stacks[size_class]
+        while self._count_at.get(stack[-1], 0).bit_length() != size_class:
+            stack.pop()
+        return stack[-1]
+
+    def _compact(self, size_class: int) -> list[int]:
+        """The stack of a class without what has gone; what came back keeps its older place."""
+        count_at = self._count_at
+        stack = [
+            place
+            for place in dict.fromkeys(self._stacks[size_class])
+            if count_at.get(place, 0).bit_length() == size_class
+        ]
+        self._stacks[size_class] = stack
+        return stack
+
+    def _cut(self, start: int, place: int, count: int) -> None:
+        """Take [place, place + count) out of the run that begins at *start*."""
+        end = start + self._remove(start)
+        if start < place:
+            self._insert(start, place - start)
+        if place + count < end:
+            self._insert(place + count, end - place - count)
+
+    def _insert(self, place: int, count: int) -> None:
+        self._count_at[place] = count
+        self._start_of[place + count] = place
+        self.sectors += count
+        size_class = count.bit_length()
+        self._occupied |= 1 << size_class
+        self._live[size_class] += 1
+        stack = self._stacks[size_class]
+        stack.append(place)
+        if len(stack) > 64 + 2 * self._live[size_class]:
+            self._compact(size_class)
+
+    def _remove(self, place: int) -> int:
+        count = self._count_at.pop(place)
+        del self._start_of[place + count]
+        self.sectors -= count
+        size_class = count.bit_length()
+        self._live[size_class] -= 1
+        if not self._live[size_class]:
+            self._stacks[size_class].clear()
+            self._occupied &= ~(1 << size_class)
+        return count
+
+
+class FreeSpace:
+    """All free sectors of an arena, warm and cold."""
+
+    __slots__ = (
+        "_arena",
+        "_trim_above_sectors",
+        "_warm_sectors_max",
+        "_warm_sectors_min",
+        "cold",
+        "warm",
+    )
+
+    def __init__(self, arena: Arena, warm_sectors_max: int) -> None:
+        self._arena = arena
+        self._warm_sectors_max = warm_sectors_max
+        self._trim_above_sectors = warm_sectors_max
+        self._warm_sectors_min = 0  # since decay() was last called
+        self.warm = FreeRuns()
+        self.cold = FreeRuns()
+        self.cold.add(0, arena.sectors)
+
+    @property
+    def sectors(self) -> int:
+        return self.warm.sectors + self.cold.sectors
+
+    def take(self, count: int) -> list[Run]:
+        """Take *count* sectors, which must be free, in as few runs as can be found quickly.
+
+        A page or more begins at a page: it can be given back whole, and shares no page.
+        """
+        assert 0 < count <= self.sectors
+        align = PAGE_SECTORS if count >= PAGE_SECTORS else 1
+        place = self.warm.take(count, align)
+        fits_huge_page = PAGE_SECTORS <= count <= HUGE_SECTORS
+        if place is None and fits_huge_page and self._warm_huge_page():
+            place = self.warm.take(count, align)
+        if place is None:
+            place = self.cold.take(count, align)
+            if place is not None:
+                self._warm_page_of(place + count)
+        self._note_warm()
+        if place is not None:
+            return [Run(place, count)]
+        return self._take_pieces(count)
+
+    def take_at(self, place: int, count_max: int) -> int:
+        """Take up to *count_max* free sectors that begin at *place*; return how many there were."""
+        count = 0
+        while count < count_max:
+            found = self.warm.take_at(place + count, count_max - count)
+            if not found:
+                if self._warm_huge_page_at(place + count):
+                    continue
+                found = self.cold.take_at(place + count, count_max - count)
+                if not found:
+                    break
+                self._warm_page_of(place + count + found)
+            count += found
+        self._note_warm()
+        return count
+
+    def _take_pieces(self, count: int) -> list[Run]:
+        taken: list[Run] = []
+        while count:
+            piece = self.cold.take_piece(count)
+            if piece is not None:
+                self._warm_page_of(piece.place + piece.sectors)
+            else:
+                piece = self.warm.take_piece(count)
+            assert piece is not None
+            taken.append(piece)
+            count -= piece.sectors
+        self._note_warm()
+        return taken
+
+    def _warm_huge_page(self) -> bool:
+        """Make some huge page of cold sectors warm; False if there is none, or no memory for it."""
+        if not self._arena.backs:
+            return False
+        place = self.cold.take(HUGE_SECTORS, HUGE_SECTORS, self._arena.huge_sector)
+        return place is not None and self._back(place)
+
+    def _warm_huge_page_at(self, place: int) -> bool:
+        """As _warm_huge_page, if cold sectors at *place* are one."""
+        if (
+            not self._arena.backs
+            or (place - self._arena.huge_sector) % HUGE_SECTORS
+            or not self.cold.starts_with(place, HUGE_SECTORS)
+        ):
+            return False
+        self.cold.take_at(place, HUGE_SECTORS)
+        return self._back(place)
+
+    def _back(self, place: int) -> bool:
+        backed = self._arena.back(place)
+        (self.warm if backed else self.cold).add(place, HUGE_SECTORS)
+        return backed
+
+    def _note_warm(self) -> None:
+        self._warm_sectors_min = min(self._warm_sectors_min, self.warm.sectors)
+
+    def free(self, place: int, count: int) -> None:
+        """Make *count* sectors free; their pages stay warm up to the watermark."""
+        self.warm.add(place, count)
+        if self.warm.sectors > self._trim_above_sectors:
+            # Runs of 16 sectors or more have a whole page each: fragments are left to cool().
+            self._give_back(self._warm_sectors_max // 2, 2 * PAGE_SECTORS)
+            # What cannot be given back yet must not be looked at again for every freed sector.
+            self._trim_above_sectors = self.warm.sectors + self._warm_sectors_max // 2
+
+    def cool(self) -> None:
+        """Give every whole free page back to the system."""
+        self._give_back(0, PAGE_SECTORS)
+        self._trim_above_sectors = max(self._warm_sectors_max, self.warm.sectors)
+        self._warm_sectors_min = self.warm.sectors
+
+    def decay(self) -> None:
+        """Give back half of the warm sectors that nobody needed since the last time."""
+        self._give_back(self.warm.sectors - self._warm_sectors_min // 2, PAGE_SECTORS)
+        self._warm_sectors_min = self.warm.sectors
+
+    def _warm_page_of(self, end: int) -> None:
+        """Call warm what is left, from *end* on, of a cold page that is now used."""
+        rest = -end % PAGE_SECTORS
+        if rest:
+            taken = self.cold.take_at(end, rest)
+            assert taken == rest
+            self.warm.add(end, rest)
+
+    def _give_back(self, keep_sectors: int, run_sectors_min: int) -> None:
+        for place, count in self.warm.runs_of_at_least(run_sectors_min):
+            if self.warm.sectors <= keep_sectors:
+                break
+            first = -(-place // PAGE_SECTORS) * PAGE_SECTORS
+            end = (place + count) // PAGE_SECTORS * PAGE_SECTORS
+            if first < end:
+                self.warm.take_at(place, count)
+                if place < first:
+                    self.warm.add(place, first - place)
+                if end < place + count:
+                    self.warm.add(end, place + count - end)
+                self._arena.give_back(first, end - first)
+                self.cold.add(first, end - first)

@@ -1,0 +1,146 @@
+"""The arena takes memory when it is written, and gives all of it back."""
+
+import ctypes
+import mmap
+from collections.abc import Callable
+
+import pytest
+
+from ram9.storage.arena import Arena
+from ram9.storage.content import Content
+from ram9.storage.disk import Disk
+from ram9.storage.filesystem import FileSystem
+from ram9.storage.limits import HUGE_SECTORS, PAGE_SECTORS, SECTOR_BYTES, Limits
+from ram9.storage.space import FreeSpace
+
+MIB = 1 << 20
+
+
+def resident_bytes(arena: Arena) -> int:
+    """How much of an arena is in memory (mincore(2))."""
+    size_bytes = arena.sectors * SECTOR_BYTES
+    first = ctypes.c_char.from_buffer(arena.memory)
+    pages = (ctypes.c_ubyte * (size_bytes // mmap.PAGESIZE))()
+    mincore = ctypes.CDLL(None, use_errno=True).mincore
+    assert mincore(ctypes.byref(first), ctypes.c_size_t(size_bytes), pages) == 0
+    return sum(page & 1 for page in pages) * mmap.PAGESIZE
+
+
+@pytest.fixture
+def filesystem() -> FileSystem:
+    return FileSystem(Limits(256 * MIB, 10_000), lambda: 0)
+
+
+def test_an_arena_is_whole_pages() -> None:
+    assert Arena(1).sectors == PAGE_SECTORS
+    assert Arena(PAGE_SECTORS).sectors == PAGE_SECTORS
+    assert Arena(PAGE_SECTORS + 1).sectors == 2 * PAGE_SECTORS
+
+
+def test_the_view_and_the_memory_are_the_same_bytes() -> None:
+    arena = Arena(PAGE_SECTORS)
+    arena.view[3:6] = b"abc"
+    assert arena.memory[2:7] == b"\0abc\0"
+
+
+def test_an_arena_of_a_terabyte_takes_no_memory() -> None:
+    assert Arena(1 << 31).sectors == 1 << 31
+
+
+def test_nothing_is_resident_before_it_is_written(filesystem: FileSystem) -> None:
+    assert resident_bytes(filesystem.disk.arena) == 0
+
+
+def test_a_page_given_back_reads_as_zeros() -> None:
+    arena = Arena(2 * PAGE_SECTORS)
+    arena.view[:] = b"x" * len(arena.view)
+    arena.give_back(PAGE_SECTORS, PAGE_SECTORS)
+    assert arena.memory[:4096] == b"x" * 4096
+    assert arena.memory[4096:] == bytes(4096)
+
+
+def test_only_whole_pages_are_given_back() -> None:
+    arena = Arena(2 * PAGE_SECTORS)
+    with pytest.raises(AssertionError):
+        arena.give_back(1, PAGE_SECTORS)
+    with pytest.raises(AssertionError):
+        arena.give_back(0, PAGE_SECTORS - 1)
+
+
+def write_and_unlink(filesystem: FileSystem, sizes_bytes: list[int]) -> int:
+    """Write files of these sizes and unlink them; what was resident between."""
+    for number, size_bytes in enumerate(sizes_bytes):
+        file = filesystem.create(filesystem.root, b"%d" % number, 0o644, 0, 0)
+        for offset in range(0, size_bytes, MIB):
+            filesystem.write(file, offset, b"x" * min(MIB, size_bytes - offset))
+    resident = resident_bytes(filesystem.disk.arena)
+    for number in range(len(sizes_bytes)):
+        filesystem.unlink(filesystem.root, b"%d" % number)
+    return resident
+
+
+def test_memory_of_removed_files_goes_back_to_the_system(filesystem: FileSystem) -> None:
+    """memefs keeps what deleted files held until it ends (its issue 12)."""
+    assert 64 * MIB <= write_and_unlink(filesystem, [64 * MIB]) <= 68 * MIB  # in huge pages
+    filesystem.disk.space.cool()
+    assert resident_bytes(filesystem.disk.arena) == 0
+
+
+@pytest.mark.parametrize(
+    "sizes_bytes",
+    [[1], [400] * 1000, [4107] * 500, [64 * MIB + 1], [5 * MIB + 513, 1, 2 * MIB - 511, 9000]],
+)
+def test_no_page_is_kept_whatever_the_sizes_of_files(
+    filesystem: FileSystem, sizes_bytes: list[int]
+) -> None:
+    """A page of which some sectors were used and some never were lay half in the warm set and
+    half in the cold one, so that neither had it whole and it was never given back."""
+    write_and_unlink(filesystem, sizes_bytes)
+    filesystem.disk.space.cool()
+    assert resident_bytes(filesystem.disk.arena) == 0
+
+
+def test_free_memory_is_kept_up_to_the_watermark_only(filesystem: FileSystem) -> None:
+    filesystem.disk.space = FreeSpace(filesystem.disk.arena, 64 * MIB // SECTOR_BYTES)
+    write_and_unlink(filesystem, [MIB] * 100)
+    assert resident_bytes(filesystem.disk.arena) <= 64 * MIB
+
+
+def test_a_backed_range_is_zeros_and_is_given_back_in_parts() -> None:
+    arena = Arena(3 * HUGE_SECTORS)
+    given = arena.back(arena.huge_sector)
+    assert arena.backs is given
+    assert resident_bytes(arena) in (0, mmap.PAGESIZE, HUGE_SECTORS * SECTOR_BYTES)
+    start = arena.huge_sector * SECTOR_BYTES
+    end = start + HUGE_SECTORS * SECTOR_BYTES
+    assert not any(arena.memory[start:end])
+    arena.memory[start:end] = b"x" * (end - start)
+    arena.give_back(arena.huge_sector + PAGE_SECTORS, HUGE_SECTORS - PAGE_SECTORS)
+    assert resident_bytes(arena) == mmap.PAGESIZE
+    assert arena.memory[start : start + 4097] == b"x" * 4096 + b"\0"
+
+
+def test_a_system_without_huge_pages_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmap, "MADV_HUGEPAGE", 9999)
+    arena = Arena(3 * HUGE_SECTORS)
+    assert not arena.back(arena.huge_sector)
+    assert not arena.backs
+    assert resident_bytes(arena) == 0
+
+
+def test_files_that_share_a_page_take_one(filesystem: FileSystem) -> None:
+    for name in b"abcdefgh":
+        file = filesystem.create(filesystem.root, bytes([name]), 0o644, 0, 0)
+        filesystem.write(file, 0, b"x")
+    assert resident_bytes(filesystem.disk.arena) == mmap.PAGESIZE
+
+
+@pytest.mark.parametrize("grow", [Content.truncate, lambda content, end: content.write(end, b"x")])
+def test_a_hole_takes_no_memory(
+    filesystem: FileSystem, grow: Callable[[Content, int], object]
+) -> None:
+    """memefs allocates every sector of a file that is extended."""
+    content = Content(Disk(filesystem.budget))
+    grow(content, 1 << 40)
+    assert resident_bytes(content._disk.arena) <= mmap.PAGESIZE
+    assert content.sectors <= 1

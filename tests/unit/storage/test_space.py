@@ -1,0 +1,264 @@
+"""Free sectors: found in long runs, warm before cold, and joined again when they come back."""
+
+import random
+
+import pytest
+
+from ram9.storage.arena import Arena
+from ram9.storage.limits import HUGE_SECTORS, PAGE_SECTORS
+from ram9.storage.space import FreeRuns, FreeSpace, Run
+
+MANY = 1 << 14
+
+
+@pytest.fixture
+def runs() -> FreeRuns:
+    return FreeRuns()
+
+
+@pytest.fixture
+def space() -> FreeSpace:
+    """Free space on a system that has no huge pages."""
+    arena = Arena(MANY)
+    arena.backs = False
+    return FreeSpace(arena, warm_sectors_max=1024)
+
+
+@pytest.fixture
+def huge() -> FreeSpace:
+    """Free space on a system that gives huge pages: it says so, whatever this one does."""
+    arena = Arena(MANY)
+    arena.huge_sector = 0
+    return FreeSpace(BackedArena(arena), warm_sectors_max=2 * MANY)
+
+
+class BackedArena(Arena):
+    """An arena whose system gives every huge page that it is asked for."""
+
+    __slots__ = ("backed",)
+
+    def __init__(self, arena: Arena) -> None:
+        super().__init__(arena.sectors)
+        self.huge_sector = arena.huge_sector
+        self.backed: list[int] = []
+
+    def back(self, sector: int) -> bool:
+        self.backed.append(sector)
+        return self.backs
+
+
+def test_runs_that_touch_become_one(runs: FreeRuns) -> None:
+    runs.add(0, 4)
+    runs.add(8, 4)
+    runs.add(4, 4)
+    assert list(runs) == [Run(0, 12)]
+    assert runs.sectors == 12
+
+
+def test_the_most_recently_freed_run_is_taken_first(runs: FreeRuns) -> None:
+    for place in (0, 10, 20):
+        runs.add(place, 2)
+    assert [runs.take(2), runs.take(2), runs.take(2)] == [20, 10, 0]
+
+
+def test_nothing_is_taken_where_no_run_is_long_enough(runs: FreeRuns) -> None:
+    runs.add(0, 4)
+    assert runs.take(5) is None
+    assert runs.sectors == 4
+
+
+def test_nothing_is_taken_from_nothing(runs: FreeRuns) -> None:
+    assert runs.take(1) is None
+    assert runs.take_piece(1) is None
+    assert runs.take_at(0, 1) == 0
+
+
+def test_a_run_begins_where_it_is_asked_to(runs: FreeRuns) -> None:
+    runs.add(3, 400)
+    assert runs.take(PAGE_SECTORS, align=PAGE_SECTORS) == PAGE_SECTORS
+    assert sorted(runs) == [Run(3, 5), Run(16, 387)]
+    assert runs.take(2, align=16, phase=20) == 20
+
+
+def test_a_run_that_is_long_enough_only_without_its_slack_is_not_cut(runs: FreeRuns) -> None:
+    runs.add(1, 8)
+    assert runs.take(8, align=8) is None
+    assert list(runs) == [Run(1, 8)]
+
+
+def test_a_page_or_more_begins_at_a_page(space: FreeSpace) -> None:
+    space.take(3)
+    assert space.take(PAGE_SECTORS) == [Run(PAGE_SECTORS, PAGE_SECTORS)]
+    assert space.take(PAGE_SECTORS - 3) == [Run(3, PAGE_SECTORS - 3)]
+
+
+def test_a_page_or_more_comes_from_a_huge_page_at_a_time(huge: FreeSpace) -> None:
+    (run,) = huge.take(PAGE_SECTORS)
+    assert run.place % HUGE_SECTORS == 0
+    assert huge._arena.backed == [run.place]
+    assert huge.warm.sectors == HUGE_SECTORS - PAGE_SECTORS
+    huge.take(PAGE_SECTORS)
+    assert huge._arena.backed == [run.place]
+
+
+def test_what_is_extended_goes_on_into_the_next_huge_page(huge: FreeSpace) -> None:
+    (run,) = huge.take(HUGE_SECTORS)
+    assert huge.take_at(run.place + HUGE_SECTORS, 9) == 9
+    assert huge._arena.backed == [run.place, run.place + HUGE_SECTORS]
+
+
+def test_less_than_a_page_takes_no_huge_page(huge: FreeSpace) -> None:
+    huge.take(PAGE_SECTORS - 1)
+    assert huge._arena.backed == []
+
+
+def test_where_no_huge_page_is_left_pages_do(huge: FreeSpace) -> None:
+    while huge.cold.sectors:
+        huge.take(HUGE_SECTORS)
+    huge.free(8, 64)
+    huge.cool()
+    assert huge.take(9) == [Run(8, 9)]
+
+
+def test_a_system_that_refuses_is_asked_once(huge: FreeSpace) -> None:
+    huge._arena.backs = False
+    assert huge.take(PAGE_SECTORS)
+    assert huge._arena.backed == []
+
+
+def test_half_of_what_nobody_needed_since_the_last_time_is_given_back(space: FreeSpace) -> None:
+    (run,) = space.take(512)
+    space.free(*run)
+    space.decay()
+    assert space.warm.sectors == 512
+    space.decay()
+    assert space.warm.sectors == 0
+    (run,) = space.take(512)
+    space.free(*run)
+    space.decay()
+    space.free(*space.take(512)[0])
+    space.decay()
+    assert space.warm.sectors == 512
+
+
+def test_a_piece_comes_from_the_largest_runs(runs: FreeRuns) -> None:
+    runs.add(0, 3)
+    runs.add(100, 50)
+    assert runs.take_piece(60) == Run(100, 50)
+
+
+def test_taking_at_a_place_takes_what_is_there(runs: FreeRuns) -> None:
+    runs.add(10, 5)
+    assert runs.take_at(10, 3) == 3
+    assert runs.take_at(10, 3) == 0
+    assert runs.take_at(13, 3) == 2
+    assert runs.sectors == 0
+
+
+def test_the_runs_of_a_size_are_listed_oldest_first(runs: FreeRuns) -> None:
+    for place, count in ((0, 16), (100, 15), (200, 64)):
+        runs.add(place, count)
+    assert runs.runs_of_at_least(16) == [Run(0, 16), Run(200, 64)]
+
+
+def test_stale_places_do_not_pile_up(runs: FreeRuns) -> None:
+    runs.add(500, 1)
+    for _ in range(1000):
+        runs.add(0, 1)
+        runs.take_at(0, 1)
+    assert sum(map(len, runs._stacks)) < 100
+
+
+def test_any_order_of_freeing_ends_in_one_run(runs: FreeRuns) -> None:
+    places = list(range(0, 4096, 4))
+    random.Random(9).shuffle(places)
+    for place in places:
+        runs.add(place, 4)
+    assert list(runs) == [Run(0, 4096)]
+
+
+def test_warm_sectors_are_taken_before_cold_ones(space: FreeSpace) -> None:
+    space.free(*space.take(100)[0])
+    assert space.take(100)[0].place == 0
+
+
+def test_cold_sectors_are_always_whole_pages(space: FreeSpace) -> None:
+    """The rest of a page that is used in part turns warm with it: else neither set ever had the
+    page whole, and it was not given back (see test_arena.py)."""
+    space.take(9)
+    assert list(space.cold) == [Run(16, MANY - 16)]
+    assert list(space.warm) == [Run(9, 7)]
+
+
+def test_a_run_is_extended_through_warm_and_cold_sectors(space: FreeSpace) -> None:
+    first = space.take(9)[0]
+    assert space.take_at(first.place + 9, 100) == 100
+    assert list(space.cold) == [Run(112, MANY - 112)]
+
+
+def test_a_run_is_extended_only_by_what_follows_it(space: FreeSpace) -> None:
+    first, second = space.take(16)[0], space.take(16)[0]
+    assert space.take_at(first.place + 16, 8) == 0
+    assert space.take_at(second.place + 16, 8) == 8
+
+
+def test_all_sectors_can_be_taken_in_pieces(space: FreeSpace) -> None:
+    whole = space.take(MANY)[0]
+    for place in range(0, whole.sectors, 2):
+        space.free(place, 1)
+    pieces = space.take(MANY // 2)
+    assert sum(piece.sectors for piece in pieces) == MANY // 2
+    assert space.sectors == 0
+
+
+def test_more_than_there_is_is_a_mistake(space: FreeSpace) -> None:
+    with pytest.raises(AssertionError):
+        space.take(MANY + 1)
+
+
+def test_beyond_the_watermark_pages_turn_cold(space: FreeSpace) -> None:
+    runs = [space.take(64)[0] for _ in range(32)]
+    for run in runs:
+        space.free(*run)
+    assert space.warm.sectors <= 1024
+    assert space.sectors == MANY
+
+
+def test_what_cannot_be_given_back_is_not_looked_at_for_every_sector(space: FreeSpace) -> None:
+    space.take(MANY)
+    for place in range(0, MANY, 2):
+        space.free(place, 1)
+    assert space.warm.sectors == MANY // 2
+    assert space._trim_above_sectors >= space.warm.sectors
+
+
+def test_cooling_leaves_only_pieces_of_pages_warm(space: FreeSpace) -> None:
+    place = space.take(64)[0].place
+    space.free(place + 3, 30)
+    space.cool()
+    assert sorted(space.warm) == [Run(place + 3, 5), Run(place + 32, 1)]
+
+
+def test_a_run_without_a_whole_page_is_not_given_back(space: FreeSpace) -> None:
+    place = space.take(64)[0].place
+    space.free(place + 1, 14)
+    space.free(place + 24, 8)
+    space.cool()
+    assert list(space.warm) == [Run(place + 1, 14)]
+
+
+def test_a_big_file_finds_a_long_run_after_churn(space: FreeSpace) -> None:
+    """Years of files that come and go leave nothing behind that would shred the next big one."""
+    chance = random.Random(9)
+    held: list[Run] = []
+    for _ in range(5000):
+        if held and (chance.random() < 0.5 or space.sectors < 2000):
+            space.free(*held.pop(chance.randrange(len(held))))
+        else:
+            held += space.take(chance.choice([1, 2, 9, 64, 700]))
+        if chance.random() < 0.01:
+            space.cool()
+    for run in held:
+        space.free(*run)
+    space.cool()
+    assert space.take(MANY) == [Run(0, MANY)]
