@@ -1,0 +1,219 @@
+"""The command line: what may be typed, what it means, and help that teaches it.
+
+A mistake ends the process with status 2 and one sentence on stderr that says how to put it right.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from ram9.server.config import (
+    DEFAULT_LISTEN,
+    DEFAULT_METRICS,
+    DEFAULT_PORT,
+    DEFAULT_SIZE,
+    LOG_FORMATS,
+    LOG_LEVELS,
+    Address,
+    Config,
+    ConfigError,
+    default_inodes,
+    parse_address,
+    parse_inodes,
+    parse_metrics,
+    parse_size,
+    require_distinct,
+    require_local,
+    require_one_of,
+)
+from ram9.server.version import VERSION
+
+_DESCRIPTION: Final = """\
+A RAM disk served over the network.
+
+ram9 keeps a POSIX file system in memory and serves it with 9P2000.L, so that a
+stock Linux kernel mounts it. What it holds is gone when it stops."""
+
+_EXAMPLES: Final = """\
+examples:
+  ram9 serve --size 4GiB             serve 4 GiB to this host
+  mount -t 9p -o trans=tcp,version=9p2000.L,msize=1044504 127.0.0.1 /mnt/ram
+                                     mount it (as root)
+  ram9 ping                          exit with 0 if it answers
+
+see ram9 serve --help for every option"""
+
+_SERVE_EPILOG: Final = """\
+ADDRESS is HOST:PORT, HOST, [IPV6]:PORT, [IPV6] or unix:/PATH (--listen only).
+Port 0 lets the system choose one.
+
+SIZE is a number of bytes, or a number with a unit, or a percentage:
+  K M G T, KiB MiB GiB TiB           powers of 1024, as for tmpfs
+  KB MB GB TB                        powers of 1000
+  50%                                of the memory that this process may use:
+                                     the machine's, or what its cgroup allows
+Data, names, attributes and inodes all count against SIZE.
+
+examples:
+  ram9 serve
+      serve half of the memory at 127.0.0.1:564
+  mount -t 9p -o trans=tcp,version=9p2000.L,msize=1044504 127.0.0.1 /mnt/ram
+      mount it (as root)
+
+  ram9 serve --listen unix:/run/ram9/socket --size 512M
+      serve 512 MiB on a unix socket
+  mount -t 9p -o trans=unix,version=9p2000.L,msize=1044504 /run/ram9/socket /mnt/ram
+      mount it (as root)
+
+  ram9 serve --listen 0.0.0.0:5640 --allow-remote --size 4GiB --inodes 1M
+      serve 4 GiB and a million files to everybody who can reach port 5640
+  mount -t 9p -o trans=tcp,port=5640,version=9p2000.L,msize=1044504 HOST /mnt/ram
+      mount it on another host; HOST is an IPv4 address"""
+
+_PING_DESCRIPTION: Final = """\
+Ask a server which 9P it speaks: status 0 if it answers 9P2000.L, otherwise 1.
+This is what health checks call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The request to ask the server at *address* whether it answers."""
+
+    address: Address
+
+
+def parse_arguments(argv: Sequence[str], memory_bytes: Callable[[], int]) -> Config | Ping:
+    """What *argv*, without the name of the program, asks for.
+
+    *memory_bytes* says how much memory this process may use; it is asked only if the size is a
+    percentage, and may raise ConfigError. Raises SystemExit: 0 after --help and --version, 2 after
+    a mistake, when stderr has one sentence about it.
+    """
+    parser = _Parser(
+        prog="ram9",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"ram9 {VERSION}",
+        help="say which ram9 this is and exit",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    serve = commands.add_parser(
+        "serve",
+        help="serve a file system",
+        description="Serve a new, empty file system until SIGTERM or SIGINT.",
+        epilog=_SERVE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_serve_options(serve)
+    ping = commands.add_parser(
+        "ping",
+        help="ask whether a server answers",
+        description=_PING_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_ping_options(ping)
+    options = parser.parse_args(argv)
+    if options.command is None:
+        parser.error("say what to do, such as ram9 serve or ram9 ping")
+    try:
+        return _ping(options) if options.command == "ping" else _config(options, memory_bytes)
+    except ConfigError as refusal:
+        commands.choices[options.command].error(str(refusal))
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose refusals are one sentence instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"ram9: error: {message}\nsee {self.prog} --help\n")
+
+
+def _add_serve_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        action="append",
+        help=f"where to serve; may be given more than once (default: {DEFAULT_LISTEN})",
+    )
+    parser.add_argument(
+        "--allow-remote",
+        action="store_true",
+        help="allow --listen addresses that other hosts can reach: 9P asks for no password, "
+        "so everybody who can reach them can read and write everything",
+    )
+    parser.add_argument(
+        "--size",
+        metavar="SIZE",
+        default=DEFAULT_SIZE,
+        help="how much it may hold (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--inodes",
+        metavar="N",
+        help="how many files and directories it may hold, such as 100000, 100k (times 1024) or 1M "
+        "(default: one for each 4 KiB of SIZE, as tmpfs, and at least 1024)",
+    )
+    parser.add_argument(
+        "--metrics",
+        metavar="ADDRESS",
+        default=str(DEFAULT_METRICS),
+        help="where Prometheus may read /metrics over HTTP, or none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log-level",
+        metavar="LEVEL",
+        default="info",
+        help=f"the least that is logged to stderr: {', '.join(LOG_LEVELS)} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log-format",
+        metavar="FORMAT",
+        default="text",
+        help="text, or json for one object a line (default: %(default)s)",
+    )
+
+
+def _config(options: argparse.Namespace, memory_bytes: Callable[[], int]) -> Config:
+    listen = tuple(
+        parse_address(text, DEFAULT_PORT) for text in options.listen or [str(DEFAULT_LISTEN)]
+    )
+    metrics = parse_metrics(options.metrics)
+    require_distinct(listen if metrics is None else (*listen, metrics))
+    if not options.allow_remote:
+        require_local(listen)
+    log_level = require_one_of("log level", options.log_level, LOG_LEVELS)
+    log_format = require_one_of("log format", options.log_format, LOG_FORMATS)
+    inodes = None if options.inodes is None else parse_inodes(options.inodes)
+    size_bytes = parse_size(options.size, memory_bytes)
+    return Config(
+        listen=listen,
+        size_bytes=size_bytes,
+        inodes=default_inodes(size_bytes) if inodes is None else inodes,
+        metrics=metrics,
+        log_level=log_level,
+        log_format=log_format,
+    )
+
+
+def _add_ping_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "address",
+        metavar="ADDRESS",
+        nargs="?",
+        default=str(DEFAULT_LISTEN),
+        help="the server: HOST:PORT, HOST, [IPV6]:PORT, [IPV6] or unix:/PATH "
+        "(default: %(default)s)",
+    )
+
+
+def _ping(options: argparse.Namespace) -> Ping:
+    return Ping(parse_address(options.address, DEFAULT_PORT))
