@@ -1,0 +1,71 @@
+"""From a request's type number to the function that answers it."""
+
+from collections.abc import Callable
+from typing import Any, Final, NoReturn, TypeVar
+
+from ram9.protocol.codec import Decode, Message
+from ram9.protocol.messages import Tauth, Tversion
+from ram9.server.session import Session
+from ram9.storage.errors import Errno, FileSystemError
+
+Request = TypeVar("Request", bound=Message)
+Reply = TypeVar("Reply", bound=Message)
+Handler = Callable[[Session, Any], Message]
+Row = tuple[Decode, Handler]
+
+HANDLERS: Final[dict[type[Message], Handler]] = {}
+
+# Declared, and refused on purpose.
+REFUSED: Final[dict[type[Message], Errno]] = {
+    Tauth: Errno.EOPNOTSUPP,  # attach(5): no authentication is needed
+}
+
+
+def answers(
+    request: type[Request],
+) -> Callable[[Callable[[Session, Request], Reply]], Callable[[Session, Request], Reply]]:
+    """Declare the function that answers *request*.
+
+    It runs to its end, so nothing changes under it, and either returns the reply or raises
+    FileSystemError having changed nothing.
+    """
+
+    def register(
+        handler: Callable[[Session, Request], Reply],
+    ) -> Callable[[Session, Request], Reply]:
+        if request in HANDLERS:
+            raise ValueError(f"{request.__name__} is answered twice")
+        HANDLERS[request] = handler
+        return handler
+
+    return register
+
+
+def rows(*, versioned: bool) -> list[Row]:
+    """For each of the 256 type numbers, how to decode the body and who answers it.
+
+    Before a version was agreed on, only Tversion is answered (version(5)).
+    """
+    table: list[Row] = [_refusal(Errno.EOPNOTSUPP)] * 256
+    for request, errno in REFUSED.items():
+        table[request.number] = (request.codec.decode, _refusal(errno)[1])
+    for request, handler in HANDLERS.items():
+        table[request.number] = (request.codec.decode, handler)
+    if not versioned:
+        unversioned = [_refusal(Errno.EPROTO)] * 256
+        unversioned[Tversion.number] = table[Tversion.number]
+        return unversioned
+    return table
+
+
+def _refusal(errno: Errno) -> Row:
+    """Refuse whatever the body is: a number that no request has tells nothing about it."""
+
+    def refuse(_session: Session, _request: Message) -> NoReturn:
+        raise FileSystemError(errno)
+
+    return _nothing, refuse
+
+
+def _nothing(_view: memoryview, _start: int, _end: int) -> Message:
+    return Message()

@@ -1,0 +1,79 @@
+"""What a client's fids stand for."""
+
+from typing import NoReturn
+
+from ram9.storage.errors import Errno, FileSystemError
+from ram9.storage.inodes import Directory, Inode
+
+
+class Fid:
+    """A client's handle on an inode, which it keeps alive: it never is a path.
+
+    *uid* is the user who attached, *root* what that user may not climb above. *parent* and *name*
+    tell by which name it was reached, for the two messages that remove or rename a fid.
+    *readable* and *writable* are set when it is opened, and never asked of the mode again.
+    """
+
+    __slots__ = (
+        "append",
+        "inode",
+        "last_cookie",
+        "name",
+        "opened",
+        "parent",
+        "readable",
+        "root",
+        "uid",
+        "value",
+        "writable",
+    )
+
+    def __init__(
+        self,
+        inode: Inode,
+        uid: int,
+        root: Directory,
+        parent: Directory | None = None,
+        name: bytes = b"",
+    ) -> None:
+        self.inode = inode
+        self.uid = uid
+        self.root = root
+        self.parent = parent
+        self.name = name
+        self.opened = False
+        self.readable = False
+        self.writable = False
+        self.append = False
+        self.last_cookie = 0  # of an open directory: where this reading of it ends
+        self.value: ReadValue | WrittenValue | None = None
+
+
+class ReadValue:
+    """An extended attribute, or the list of their names, as it was when it was walked to."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+class WrittenValue:
+    """An extended attribute that is being written; clunking its fid sets it."""
+
+    __slots__ = ("data", "flags", "name", "size_bytes")
+
+    def __init__(self, name: bytes, size_bytes: int, flags: int) -> None:
+        self.name = name
+        self.size_bytes = size_bytes
+        self.flags = flags
+        self.data = bytearray()
+
+
+class FidTable(dict[int, Fid]):
+    """A connection's fids by number; asking for one that is not there is EBADF."""
+
+    __slots__ = ()
+
+    def __missing__(self, number: int) -> NoReturn:
+        raise FileSystemError(Errno.EBADF)

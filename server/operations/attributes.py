@@ -1,0 +1,153 @@
+"""Tgetattr, Tsetattr, Tstatfs: what stat, chmod, chown, utimensat, truncate and df see."""
+
+from typing import Final
+
+from ram9.protocol.constants import (
+    GETATTR_ALL,
+    GETATTR_BASIC,
+    SETATTR_ALL,
+    SETATTR_ATIME,
+    SETATTR_ATIME_SET,
+    SETATTR_CTIME,
+    SETATTR_GID,
+    SETATTR_MODE,
+    SETATTR_MTIME,
+    SETATTR_MTIME_SET,
+    SETATTR_SIZE,
+    SETATTR_UID,
+    V9FS_MAGIC,
+)
+from ram9.protocol.messages import (
+    Rgetattr,
+    Rsetattr,
+    Rstatfs,
+    Tgetattr,
+    Tsetattr,
+    Tstatfs,
+)
+from ram9.server.dispatch import answers
+from ram9.server.session import Session, qid_of
+from ram9.storage.errors import Errno, FileSystemError
+from ram9.storage.inodes import File, Symlink
+from ram9.storage.limits import NAME_BYTES_MAX
+
+BLOCK_BYTES: Final = 4096
+NS: Final = 1_000_000_000
+SIGNED_MAX: Final = 2**63 - 1
+MASK_64: Final = 2**64 - 1
+SET_ID_BITS: Final = 0o6000
+NO_ID: Final = 2**32 - 1  # (uid_t) -1, which chown(2) takes for "leave it"
+
+
+@answers(Tgetattr)
+def getattr_(session: Session, request: Tgetattr) -> Rgetattr:
+    """All attributes, whichever were asked for: Linux takes the basic ones only together."""
+    inode = session.fids[request.fid].inode
+    atime_s, atime_ns = divmod(inode.atime_ns, NS)
+    mtime_s, mtime_ns = divmod(inode.mtime_ns, NS)
+    ctime_s, ctime_ns = divmod(inode.ctime_ns, NS)
+    btime_s, btime_ns = divmod(inode.btime_ns, NS)
+    return Rgetattr(
+        request.request_mask & GETATTR_ALL | GETATTR_BASIC,
+        qid_of(inode),
+        inode.mode,
+        inode.uid,
+        inode.gid,
+        inode.nlink,
+        inode.rdev,
+        inode.size_bytes,
+        BLOCK_BYTES,
+        inode.sectors,
+        atime_s & MASK_64,
+        atime_ns,
+        mtime_s & MASK_64,
+        mtime_ns,
+        ctime_s,
+        ctime_ns,
+        btime_s,
+        btime_ns,
+        0,  # gen: the Linux client compares it, and numbers are never used twice
+        inode.version,
+    )
+
+
+@answers(Tsetattr)
+def setattr_(session: Session, request: Tsetattr) -> Rsetattr:
+    """Set what *valid* names, all of it or nothing; a time without its SET bit becomes now.
+
+    *valid* 0 is what Linux sends to take privileges away from a file that has none.
+    """
+    fid = session.fids[request.fid]
+    inode = fid.inode
+    valid = request.valid
+    if valid & ~SETATTR_ALL:
+        raise FileSystemError(Errno.EINVAL)
+    if not valid:
+        return Rsetattr()
+    mode = request.mode if valid & SETATTR_MODE else None
+    if mode is not None and isinstance(inode, Symlink):
+        raise FileSystemError(Errno.EOPNOTSUPP)
+    if (valid & SETATTR_UID and request.uid == NO_ID) or (
+        valid & SETATTR_GID and request.gid == NO_ID
+    ):
+        raise FileSystemError(Errno.EINVAL)
+    if valid & SETATTR_SIZE and request.size > SIGNED_MAX:
+        raise FileSystemError(Errno.EINVAL)
+    if valid & (SETATTR_UID | SETATTR_GID) and mode is None and inode.mode & SET_ID_BITS:
+        # chown(2) by somebody else than root; Linux says so itself, by a mode.
+        mode = without_set_id(inode.mode) if fid.uid and isinstance(inode, File) else None
+    now_ns = session.filesystem.now_ns()
+    atime_ns = mtime_ns = None
+    if valid & SETATTR_ATIME:
+        atime_ns = now_ns
+        if valid & SETATTR_ATIME_SET:
+            atime_ns = _time_ns(request.atime_s, request.atime_ns)
+    if valid & SETATTR_MTIME:
+        mtime_ns = now_ns
+        if valid & SETATTR_MTIME_SET:
+            mtime_ns = _time_ns(request.mtime_s, request.mtime_ns)
+    session.filesystem.set_attributes(
+        inode,
+        size_bytes=request.size if valid & SETATTR_SIZE else None,
+        mode=mode,
+        uid=request.uid if valid & SETATTR_UID else None,
+        gid=request.gid if valid & SETATTR_GID else None,
+        atime_ns=atime_ns,
+        mtime_ns=mtime_ns,
+    )
+    if valid & SETATTR_CTIME:
+        inode.touch_attributes(now_ns)
+    return Rsetattr()
+
+
+@answers(Tstatfs)
+def statfs(session: Session, request: Tstatfs) -> Rstatfs:
+    """statfs(2): what df shows, exact to the block."""
+    session.fids[request.fid]
+    budget = session.filesystem.budget
+    available = budget.available_bytes // BLOCK_BYTES
+    return Rstatfs(
+        V9FS_MAGIC,
+        BLOCK_BYTES,
+        budget.limit_bytes // BLOCK_BYTES,
+        available,
+        available,
+        budget.limit_inodes,
+        budget.available_inodes,
+        session.filesystem.root.number,
+        NAME_BYTES_MAX,
+    )
+
+
+def without_set_id(mode: int) -> int:
+    """A mode without set-user-ID, and without set-group-ID where it is that of a program."""
+    return mode & ~(0o6000 if mode & 0o010 else 0o4000)
+
+
+def _time_ns(seconds: int, nanoseconds: int) -> int:
+    """A time of the wire, whose seconds are signed; EINVAL for more nanoseconds than a second."""
+    if nanoseconds >= NS:
+        raise FileSystemError(Errno.EINVAL)
+    if seconds > SIGNED_MAX:
+        seconds -= 2**64
+    return seconds * NS + nanoseconds

@@ -1,0 +1,85 @@
+"""Tversion, Tattach, Tflush: how a session begins, and how it changes its mind."""
+
+from ram9.protocol.constants import (
+    MSIZE_MAX,
+    MSIZE_MIN,
+    NOFID,
+    NONUNAME,
+    VERSION_9P2000_L,
+    VERSION_UNKNOWN,
+)
+from ram9.protocol.messages import Rattach, Rflush, Rversion, Tattach, Tflush, Tversion
+from ram9.server.dispatch import answers
+from ram9.server.fids import Fid
+from ram9.server.session import UNVERSIONED_FRAME_BYTES_MAX, Session, qid_of
+from ram9.storage.errors import Errno, FileSystemError
+from ram9.storage.inodes import Directory
+
+ROOT_UID = 0
+NOBODY_UID = 65534  # the overflow uid (kernel/sys.c), which belongs to nobody on any Linux
+
+
+@answers(Tversion)
+def version(session: Session, request: Tversion) -> Rversion:
+    """version(5): begins the session anew, so that every fid is gone; ``unknown`` refuses.
+
+    Below 4096 bytes a Linux client would not mount, and a directory entry might not fit.
+    """
+    session.close()
+    session.agree(UNVERSIONED_FRAME_BYTES_MAX, versioned=False)
+    # A dialect that extends ours, 9P2000.L.x, is answered by ours (version(5)).
+    is_ours = (request.version + b".").startswith(VERSION_9P2000_L + b".")
+    if not is_ours or request.msize < MSIZE_MIN:
+        session.report(
+            "version refused",
+            {
+                "version": request.version,
+                "msize": request.msize,
+                "reason": f"only 9P2000.L with an msize of {MSIZE_MIN} or more is served",
+            },
+        )
+        return Rversion(min(request.msize, MSIZE_MAX), VERSION_UNKNOWN)
+    session.agree(min(request.msize, MSIZE_MAX), versioned=True)
+    return Rversion(session.msize, VERSION_9P2000_L)
+
+
+@answers(Tattach)
+def attach(session: Session, request: Tattach) -> Rattach:
+    """attach(5): *fid* stands for the directory *aname*, and acts for the user *n_uname*.
+
+    Linux mounts as "nobody" without a number, then attaches once for each user by number. Either
+    is welcome: who may come is decided by who can reach the socket.
+    """
+    if request.afid != NOFID:
+        raise FileSystemError(Errno.EINVAL)
+    root = _directory(session, request.aname)
+    uid = request.n_uname
+    if uid == NONUNAME:
+        uid = ROOT_UID if request.uname == b"root" else NOBODY_UID
+    session.put(request.fid, Fid(root, uid, root))
+    session.report("attached", {"uname": request.uname, "uid": uid, "aname": request.aname})
+    return Rattach(qid_of(root))
+
+
+@answers(Tflush)
+def flush(_session: Session, _request: Tflush) -> Rflush:
+    """flush(5): every request is answered before the next one is read, so *oldtag* was answered.
+
+    Answering it first and then Rflush is what Linux needs: an answer that is held back must not
+    have had an effect (net/9p/client.c, p9_client_flush).
+    """
+    return Rflush()
+
+
+def _directory(session: Session, aname: bytes) -> Directory:
+    """The directory that a client may mount by the name *aname*; ``..`` leads nowhere."""
+    inode: Directory = session.filesystem.root
+    for name in aname.split(b"/"):
+        if name in (b"", b"."):
+            continue
+        child = inode.entries.get(name)
+        if not isinstance(child, Directory):
+            session.report("attach refused", {"aname": aname, "reason": "no such directory"})
+            raise FileSystemError(Errno.ENOENT)
+        inode = child
+    return inode

@@ -1,0 +1,113 @@
+"""Twalk, Tclunk, Tremove: fids come and go."""
+
+from ram9.protocol.constants import MAXWELEM
+from ram9.protocol.messages import Qid, Rclunk, Rremove, Rwalk, Tclunk, Tremove, Twalk
+from ram9.server.dispatch import answers
+from ram9.server.fids import Fid, WrittenValue
+from ram9.server.operations.xattrs import commit_value
+from ram9.server.session import Session, qid_of
+from ram9.storage.errors import Errno, FileSystemError
+from ram9.storage.inodes import Directory, Inode
+
+
+@answers(Twalk)
+def walk(session: Session, request: Twalk) -> Rwalk:
+    """walk(5): *newfid* is set only if every name was found; the first not found is an error.
+
+    Without names it clones *fid*, which may be open, as older Linux clients need; the clone is not.
+    """
+    fid = session.fids[request.fid]
+    names = request.wname
+    if not names:
+        if request.newfid != request.fid:
+            clone = Fid(fid.inode, fid.uid, fid.root, fid.parent, fid.name)
+            session.put(request.newfid, clone)
+        return Rwalk(())
+    is_used = fid.opened or fid.value is not None
+    if len(names) > MAXWELEM or (is_used and request.newfid == request.fid):
+        raise FileSystemError(Errno.EINVAL)
+    inode, parent, name = fid.inode, fid.parent, fid.name
+    lookup = session.filesystem.lookup
+    found: list[Qid] = []
+    for name in names:
+        try:
+            child = lookup(inode, name) if name != b".." else _above(inode, fid.root)
+        except FileSystemError:
+            if not found:
+                raise
+            return Rwalk(tuple(found))
+        parent = inode if isinstance(inode, Directory) else None
+        inode = child
+        found.append(qid_of(inode))
+    session.put(request.newfid, Fid(inode, fid.uid, fid.root, parent, name))
+    return Rwalk(tuple(found))
+
+
+def parent_within(root: Directory, directory: Directory) -> Directory | None:
+    """What ``..`` of *directory* leads to, which never is above *root*, what was attached.
+
+    None if *directory* was moved out of *root*: then no way leads up (path_connected, fs/namei.c).
+    """
+    if directory is root:
+        return root
+    above = directory.parent
+    while above is not root:
+        if above is above.parent:
+            return None
+        above = above.parent
+    return directory.parent
+
+
+def _above(inode: Inode, root: Directory) -> Directory:
+    if not isinstance(inode, Directory):
+        raise FileSystemError(Errno.ENOTDIR)
+    parent = parent_within(root, inode)
+    if parent is None:
+        raise FileSystemError(Errno.ENOENT)
+    return parent
+
+
+@answers(Tclunk)
+def clunk(session: Session, request: Tclunk) -> Rclunk:
+    """clunk(5): the fid is gone, even where the value that it was writing cannot be set."""
+    fid = session.fids[request.fid]
+    try:
+        if isinstance(fid.value, WrittenValue):
+            commit_value(session.filesystem, fid.inode, fid.value)
+    finally:
+        session.clunk(request.fid)
+    return Rclunk()
+
+
+@answers(Tremove)
+def remove(session: Session, request: Tremove) -> Rremove:
+    """remove(5): removes the name that *fid* was reached by, and clunks it even if it cannot."""
+    fid = session.fids[request.fid]
+    filesystem = session.filesystem
+    try:
+        parent, name = named_by(fid)
+        if isinstance(fid.inode, Directory):
+            filesystem.rmdir(parent, name)
+        else:
+            filesystem.unlink(parent, name)
+    finally:
+        session.clunk(request.fid)
+    return Rremove()
+
+
+def named_by(fid: Fid) -> tuple[Directory, bytes]:
+    """The directory and the name by which a fid was reached, if it still is what they lead to.
+
+    Refuses with EBUSY for the root, which has no name, and ENOENT when it goes by another now.
+    """
+    inode = fid.inode
+    if inode is fid.root:
+        raise FileSystemError(Errno.EBUSY)
+    parent, name = fid.parent, fid.name
+    if isinstance(inode, Directory) and (parent is None or parent.entries.get(name) is not inode):
+        # A directory has one name only: it can be found wherever it was moved.
+        parent = inode.parent
+        name = next((known for known, child in parent.entries if child is inode), b"")
+    if parent is None or parent.entries.get(name) is not inode:
+        raise FileSystemError(Errno.ENOENT)
+    return parent, name

@@ -1,0 +1,87 @@
+"""Txattrwalk, Txattrcreate: extended attributes, which are read and written like small files."""
+
+from typing import Final
+
+from ram9.protocol.constants import XATTR_CREATE, XATTR_REPLACE
+from ram9.protocol.messages import Rxattrcreate, Rxattrwalk, Txattrcreate, Txattrwalk
+from ram9.server.dispatch import answers
+from ram9.server.fids import Fid, ReadValue, WrittenValue
+from ram9.server.session import VALUES_BYTES_MAX, Session
+from ram9.storage import xattrs
+from ram9.storage.errors import Errno, FileSystemError
+from ram9.storage.filesystem import FileSystem
+from ram9.storage.inodes import Inode
+
+ROOT_ONLY: Final = b"trusted."  # xattr(7): others do not even see the names
+
+
+@answers(Txattrwalk)
+def xattrwalk(session: Session, request: Txattrwalk) -> Rxattrwalk:
+    """*newfid* reads the attribute *name* as it is now; with no name, the list of all names."""
+    fid = session.fids[request.fid]
+    if request.newfid == request.fid:
+        raise FileSystemError(Errno.EINVAL)
+    if request.name:
+        value = session.filesystem.get_xattr(fid.inode, request.name)
+    else:
+        names = fid.inode.xattrs or ()
+        value = b"".join(
+            name + b"\0" for name in names if not (fid.uid and name.startswith(ROOT_ONLY))
+        )
+    if session.values_bytes + len(value) > VALUES_BYTES_MAX:
+        raise FileSystemError(Errno.ENOMEM)
+    reader = Fid(fid.inode, fid.uid, fid.root, fid.parent, fid.name)
+    session.put(request.newfid, reader)
+    session.values_bytes += len(value)
+    reader.value = ReadValue(value)
+    return Rxattrwalk(len(value))
+
+
+@answers(Txattrcreate)
+def xattrcreate(session: Session, request: Txattrcreate) -> Rxattrcreate:
+    """*fid* takes the value of the attribute *name* from now on, and sets it when it is clunked."""
+    fid = session.fids[request.fid]
+    if fid.opened or fid.value is not None or request.flags & ~(XATTR_CREATE | XATTR_REPLACE):
+        raise FileSystemError(Errno.EINVAL)
+    xattrs.check_name(request.name)
+    xattrs.check_room(fid.inode, request.name, request.attr_size)
+    _check_presence(fid.inode, request.name, request.flags)
+    fid.value = WrittenValue(request.name, request.attr_size, request.flags)
+    return Rxattrcreate()
+
+
+def write_value(
+    session: Session, value: WrittenValue, offset: int, data: bytes | memoryview
+) -> int:
+    """Take the next bytes of a value; EINVAL if they are not the next, or are too many."""
+    if offset != len(value.data) or offset + len(data) > value.size_bytes:
+        raise FileSystemError(Errno.EINVAL)
+    if session.values_bytes + len(data) > VALUES_BYTES_MAX:
+        raise FileSystemError(Errno.ENOSPC)
+    session.values_bytes += len(data)
+    value.data += data
+    return len(data)
+
+
+def commit_value(filesystem: FileSystem, inode: Inode, value: WrittenValue) -> None:
+    """Set an attribute, now that all of its value must be there (EINVAL if not).
+
+    Linux has no message to remove one. It says so by an empty value to REPLACE the old, and for
+    an access control list by any empty value (fs/9p/xattr.c, fs/9p/acl.c).
+    """
+    if len(value.data) != value.size_bytes:
+        raise FileSystemError(Errno.EINVAL)
+    _check_presence(inode, value.name, value.flags)
+    if value.size_bytes or not (value.flags & XATTR_REPLACE or value.name in xattrs.ACL_NAMES):
+        filesystem.set_xattr(inode, value.name, bytes(value.data))
+    elif value.flags & XATTR_REPLACE or value.name in (inode.xattrs or ()):
+        filesystem.remove_xattr(inode, value.name)
+
+
+def _check_presence(inode: Inode, name: bytes, flags: int) -> None:
+    """EEXIST for an attribute that is to be new and is not; ENODATA for the other way round."""
+    there = name in (inode.xattrs or ())
+    if flags & XATTR_CREATE and there:
+        raise FileSystemError(Errno.EEXIST)
+    if flags & XATTR_REPLACE and not there:
+        raise FileSystemError(Errno.ENODATA)

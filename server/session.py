@@ -1,0 +1,159 @@
+"""One client's state: what was agreed on, its fids, its locks."""
+
+from collections.abc import Callable
+from typing import Final
+
+from ram9.protocol.constants import MSIZE_MAX, NOFID, READ_OVERHEAD_BYTES
+from ram9.protocol.wire import Qid
+from ram9.server.counters import Counters
+from ram9.server.fids import Fid, FidTable
+from ram9.storage.errors import Errno, FileSystemError
+from ram9.storage.filesystem import FileSystem
+from ram9.storage.inodes import Directory, Inode
+from ram9.storage.locks import OFFSET_MAX
+
+# A Tversion has 21 bytes: before it nobody may make us hold more than a little.
+UNVERSIONED_FRAME_BYTES_MAX: Final = 8192
+FIDS_MAX: Final = 1 << 20  # of one connection: cache=loose keeps one for each name it ever saw
+LOCKS_MAX: Final = 1 << 16  # on one inode
+VALUES_BYTES_MAX: Final = 16 << 20  # of attributes that one connection is reading or writing
+
+# qid.type by the type bits of the mode.
+QID_TYPES: Final = [0x80 if kind == 0o04 else 0x02 if kind == 0o12 else 0 for kind in range(16)]
+
+Report = Callable[[str, dict[str, object]], None]
+
+
+def ignore(_event: str, _fields: dict[str, object]) -> None:
+    """Report to nobody."""
+
+
+class Session:
+    """What the server knows of one connection.
+
+    *report* is told, as an event and its fields, what an operator wants to know. *on_bug* gets
+    every exception that should not have been.
+    """
+
+    __slots__ = (
+        "_reply_bytes_max",
+        "counters",
+        "data_bytes_max",
+        "fids",
+        "filesystem",
+        "locked",
+        "msize",
+        "number",
+        "on_bug",
+        "report",
+        "values_bytes",
+        "versioned",
+    )
+
+    def __init__(
+        self,
+        filesystem: FileSystem,
+        counters: Counters,
+        number: int = 0,
+        report: Report = ignore,
+        on_bug: Callable[[Exception], None] | None = None,
+    ) -> None:
+        self.filesystem = filesystem
+        self.counters = counters
+        self.number = number  # tells the owners of locks apart
+        self.report = report
+        self.on_bug = on_bug
+        self.fids = FidTable()
+        self._reply_bytes_max = MSIZE_MAX
+        self.agree(UNVERSIONED_FRAME_BYTES_MAX, versioned=False)
+        self.locked: set[Inode] = set()  # where this session may hold locks
+        self.values_bytes = 0
+
+    def put(self, number: int, fid: Fid) -> None:
+        """Let *number* stand for *fid*, which begins to hold its inode.
+
+        A number that is in use is clunked first: Linux clients of several versions lose track of
+        fids after a signal and use their numbers again; a strict server breaks their mounts.
+        """
+        if number == NOFID:
+            raise FileSystemError(Errno.EBADF)
+        fids = self.fids
+        # The new one first: the old one may be all that keeps the inode alive.
+        fid.inode.holds += 1
+        if number in fids:
+            self.counters.protocol_errors["fid in use"] += 1
+            self.clunk(number)
+        elif len(fids) >= FIDS_MAX:
+            self.filesystem.release(fid.inode)
+            raise FileSystemError(Errno.EMFILE)
+        fids[number] = fid
+        self.counters.fids += 1
+
+    def clunk(self, number: int) -> Fid:
+        """Forget a fid and let go of its inode; EBADF if there is none."""
+        fid = self.fids[number]
+        del self.fids[number]
+        self.counters.fids -= 1
+        inode = fid.inode
+        if fid.value is not None:
+            self.values_bytes -= len(fid.value.data)
+        if self.locked and fid.opened and inode in self.locked:
+            self._unlock_unless_open(inode)
+        self.filesystem.release(inode)
+        return fid
+
+    def close(self) -> None:
+        """Forget everything: all fids, locks, and values that were not yet set."""
+        for inode in self.locked:
+            self._unlock(inode)
+        self.locked.clear()
+        for number in list(self.fids):
+            self.clunk(number)
+
+    def agree(self, msize: int, *, versioned: bool) -> None:
+        """Bound frames to *msize* bytes from now on; *versioned* is whether 9P2000.L is spoken."""
+        self.msize = msize
+        self.versioned = versioned
+        self.limit_replies(self._reply_bytes_max)
+
+    def limit_replies(self, reply_bytes_max: int) -> None:
+        """Bound the data of one reply, beyond what msize does."""
+        self._reply_bytes_max = reply_bytes_max
+        self.data_bytes_max = min(self.msize - READ_OVERHEAD_BYTES, reply_bytes_max)
+
+    def opened(self, number: int) -> Fid:
+        """An open fid; EBADF otherwise."""
+        fid = self.fids[number]
+        if not fid.opened:
+            raise FileSystemError(Errno.EBADF)
+        return fid
+
+    def _unlock_unless_open(self, inode: Inode) -> None:
+        """Free this session's locks on an inode that it has no longer open.
+
+        The Linux client unlocks when it closes; this is for those that do not.
+        """
+        if not any(fid.inode is inode and fid.opened for fid in self.fids.values()):
+            self._unlock(inode)
+            self.locked.discard(inode)
+
+    def _unlock(self, inode: Inode) -> None:
+        if inode.locks is not None:
+            for owner in {lock.owner for lock in inode.locks.held}:
+                if isinstance(owner, tuple) and owner[0] == self.number:
+                    inode.locks.release(owner, 0, OFFSET_MAX)
+            if not inode.locks.held:
+                inode.locks = None
+
+
+def qid_of(inode: Inode) -> Qid:
+    """How the protocol names an inode."""
+    return Qid(QID_TYPES[inode.mode >> 12], inode.version, inode.number)
+
+
+def directory_of(fid: Fid) -> Directory:
+    """The directory that a fid stands for; ENOTDIR otherwise."""
+    inode = fid.inode
+    if not isinstance(inode, Directory):
+        raise FileSystemError(Errno.ENOTDIR)
+    return inode

@@ -1,0 +1,40 @@
+"""Fids, and the table of them."""
+
+import pytest
+
+from ram9.server.fids import Fid, FidTable, ReadValue, WrittenValue
+from ram9.storage.errors import Errno, FileSystemError
+from ram9.storage.inodes import Directory
+
+ROOT = Directory(1, 0o040755, 0, 0, 0, None)
+
+
+def test_a_number_that_stands_for_nothing_is_ebadf() -> None:
+    with pytest.raises(FileSystemError) as refusal:
+        FidTable()[1]
+    assert refusal.value.errno is Errno.EBADF
+
+
+def test_looking_a_number_up_makes_none() -> None:
+    table = FidTable()
+    assert table.get(1) is None
+    assert 1 not in table
+    assert not table
+
+
+def test_a_new_fid_is_not_open() -> None:
+    fid = Fid(ROOT, 5, ROOT)
+    assert not any((fid.opened, fid.readable, fid.writable, fid.append))
+    assert fid.value is None
+    assert (fid.uid, fid.parent, fid.name) == (5, None, b"")
+
+
+def test_values_have_their_data() -> None:
+    assert ReadValue(b"data").data == b"data"
+    value = WrittenValue(b"user.a", 10, 1)
+    assert (value.data, value.name, value.size_bytes, value.flags) == (b"", b"user.a", 10, 1)
+
+
+def test_a_fid_is_small() -> None:
+    """There are up to a million of them."""
+    assert not hasattr(Fid(ROOT, 0, ROOT), "__dict__")

@@ -1,0 +1,89 @@
+"""One client's state."""
+
+import stat
+
+import pytest
+from tests.client import ROOT, Client, Server
+
+from ram9.protocol.constants import NOFID
+from ram9.protocol.messages import Twalk
+from ram9.server import session
+from ram9.server.fids import Fid
+from ram9.server.session import directory_of, ignore, qid_of
+from ram9.storage.errors import Errno, FileSystemError
+
+
+@pytest.fixture
+def client() -> Client:
+    return Server().connect()
+
+
+def test_fids_are_limited(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "FIDS_MAX", 3)
+    client.walk()
+    last = client.walk()
+    assert client.refused(Twalk(ROOT, 50, ())) is Errno.EMFILE
+    client.call(Twalk(ROOT, last, ()))
+    client.clunk(last)
+    client.walk()
+    client.server.verify()
+
+
+def test_nofid_is_never_put(client: Client) -> None:
+    root = client.server.filesystem.root
+    with pytest.raises(FileSystemError) as refusal:
+        client.session.put(NOFID, Fid(root, 0, root))
+    assert refusal.value.errno is Errno.EBADF
+    client.server.verify()
+
+
+def test_clunking_gives_the_fid(client: Client) -> None:
+    fid = client.session.fids[ROOT]
+    assert client.session.clunk(ROOT) is fid
+    with pytest.raises(FileSystemError):
+        client.session.clunk(ROOT)
+    client.server.verify()
+
+
+def test_closing_twice_is_closing_once(client: Client) -> None:
+    client.create(b"file")
+    client.session.close()
+    client.session.close()
+    assert client.server.counters.fids == 0
+    client.server.verify()
+
+
+def test_only_an_open_fid_is_opened(client: Client) -> None:
+    with pytest.raises(FileSystemError) as refusal:
+        client.session.opened(ROOT)
+    assert refusal.value.errno is Errno.EBADF
+    number = client.open()
+    assert client.session.opened(number) is client.session.fids[number]
+
+
+def test_only_a_directory_is_a_directory(client: Client) -> None:
+    assert directory_of(client.session.fids[ROOT]) is client.server.filesystem.root
+    with pytest.raises(FileSystemError) as refusal:
+        directory_of(client.session.fids[client.create(b"file")])
+    assert refusal.value.errno is Errno.ENOTDIR
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [(stat.S_IFDIR, 0x80), (stat.S_IFLNK, 0x02), (stat.S_IFREG, 0), (stat.S_IFSOCK, 0)],
+)
+def test_the_type_of_a_qid_is_that_of_the_mode(client: Client, mode: int, kind: int) -> None:
+    inode = client.server.filesystem.root
+    inode.mode = mode | 0o755
+    assert qid_of(inode).type == kind
+
+
+def test_replies_hold_no_more_than_msize_and_the_limit(client: Client) -> None:
+    client.session.limit_replies(5000)
+    assert client.session.data_bytes_max == 5000
+    client.session.agree(4096, versioned=True)
+    assert client.session.data_bytes_max == 4096 - 11
+
+
+def test_nobody_need_be_told() -> None:
+    ignore("event", {})
