@@ -1,0 +1,122 @@
+"""What the documents say is what the code does."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ram9.server.app import DRAIN_SECONDS_MAX, mount_line
+from ram9.server.arguments import Ping, parse_arguments
+from ram9.server.config import Address, Config
+from ram9.server.listening import (
+    KEEPALIVE_IDLE_SECONDS,
+    KEEPALIVE_INTERVAL_SECONDS,
+    KEEPALIVE_PROBES,
+)
+from ram9.server.metrics import METRICS
+from ram9.server.session import FIDS_MAX, LOCKS_MAX, UNVERSIONED_FRAME_BYTES_MAX
+from ram9.server.transport import FRAME_SECONDS_MAX, HELD_BYTES_MAX, SCARCE_BATCH_BYTES
+from ram9.storage.limits import (
+    NAME_BYTES_MAX,
+    SYMLINK_BYTES_MAX,
+    XATTR_VALUE_BYTES_MAX,
+)
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
+DOCUMENTS = [
+    path
+    for path in ROOT.rglob("*.md")
+    if not {".venv", "build"} & set(path.relative_to(ROOT).parts)
+]
+
+
+def commands(text: str) -> list[str]:
+    """The ram9 command lines that a document shows, in code or between backquotes."""
+    shown = re.findall(r"(?:^[#$] |`)(ram9 (?:serve|ping)[^`\n&]*)", text, re.MULTILINE)
+    return [command.strip() for command in shown if "--help" not in command]
+
+
+def logged_events() -> set[str]:
+    """The names of events in the sources: what is given to event() and to report()."""
+    names = set()
+    for path in (ROOT / "server").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args:
+                function = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+                function = node.func.id if isinstance(node.func, ast.Name) else function
+                where = {"event": 2, "report": 0}.get(function)
+                if where is not None and isinstance(name := node.args[where], ast.Constant):
+                    names.add(str(name.value))
+    return names
+
+
+@pytest.mark.parametrize("command", commands(README + OPERATING))
+def test_a_command_that_is_shown_can_be_typed(command: str) -> None:
+    request = parse_arguments(shlex.split(command)[1:], lambda: 8 << 30)
+    assert isinstance(request, Config | Ping)
+
+
+def test_commands_are_shown() -> None:
+    assert len(commands(README)) >= 2
+
+
+def test_targets_of_make_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"(?:^ {4}|`)make ([a-z]+)", README, re.MULTILINE))
+    assert targets == {"serve", "test"}
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_the_readme_mounts_what_make_serve_serves() -> None:
+    listen = re.search(r"^LISTEN \?= (\S+):(\d+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert listen is not None
+    assert mount_line(Address(listen[1], int(listen[2]))) in README
+
+
+def test_every_event_is_documented() -> None:
+    table = re.findall(r"^\| ([a-z ,]+) \| [A-Z, ]+ \|", OPERATING, re.MULTILINE)
+    documented = {name for row in table for name in row.split(", ")}
+    # The first attach of a client is logged by another name.
+    assert documented == logged_events() | {"mounted"}
+
+
+def test_every_metric_is_documented() -> None:
+    documented = set(re.findall(r"`(ram9_\w+)", OPERATING))
+    assert documented == set(METRICS)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"| {NAME_BYTES_MAX} bytes, any but `/` and NUL |",
+        f"| {SYMLINK_BYTES_MAX} bytes |",
+        f"value {XATTR_VALUE_BYTES_MAX} bytes",
+        f"{UNVERSIONED_FRAME_BYTES_MAX} bytes before that",
+        f"{FRAME_SECONDS_MAX:.0f} seconds, also for the first one",
+        f"| {FIDS_MAX:,} | EMFILE |",
+        f"| {LOCKS_MAX:,} | ENOLCK |",
+        f"{HELD_BYTES_MAX >> 20} MiB; then clients get replies in pieces of "
+        f"{SCARCE_BATCH_BYTES >> 10} KiB",
+    ],
+)
+def test_a_limit_is_what_the_manual_says(said: str) -> None:
+    assert said in OPERATING
+
+
+def test_times_are_what_the_manual_says() -> None:
+    noticed = KEEPALIVE_IDLE_SECONDS + KEEPALIVE_INTERVAL_SECONDS * KEEPALIVE_PROBES
+    assert noticed <= 120
+    assert "within two minutes" in OPERATING
+    assert DRAIN_SECONDS_MAX == 5
+    assert "up to five seconds" in OPERATING
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
+        assert (document.parent / target).exists(), target
