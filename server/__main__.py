@@ -1,0 +1,48 @@
+"""The command ``ram9``."""
+
+import asyncio
+import sys
+
+from ram9.server import arguments, logs
+from ram9.server.config import ConfigError
+from ram9.server.memory import MemoryLimit, memory_limit
+from ram9.server.ping import ping
+
+
+def main() -> int:
+    """Do what the command line says; return the exit status."""
+    request = arguments.parse_arguments(sys.argv[1:], lambda: _memory().size_bytes)
+    if isinstance(request, arguments.Ping):
+        return ping(request.address)
+    try:
+        import uvloop
+
+        from ram9.server.app import serve
+    except ImportError as error:
+        return _refuse(
+            f"{error.name or error} is missing; install ram9 and what it needs with: "
+            "pip install ram9"
+        )
+    logs.configure(request.log_level, request.log_format)
+    try:
+        memory = _memory()
+    except ConfigError:
+        memory = None  # the size was given in bytes, and there is nothing to compare it with
+    try:
+        uvloop.run(serve(request, memory))
+    except ConfigError as refusal:
+        return _refuse(str(refusal))
+    return 0
+
+
+def _memory() -> MemoryLimit:
+    return asyncio.run(memory_limit())
+
+
+def _refuse(sentence: str) -> int:
+    print(f"ram9: error: {sentence}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

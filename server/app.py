@@ -1,0 +1,282 @@
+"""Builds a server from its configuration, runs it until it is told to stop, and ends it cleanly."""
+
+import asyncio
+import errno
+import gc
+import logging
+import resource
+import signal
+import socket
+import time
+from contextlib import suppress
+from typing import Final
+
+from ram9.protocol.constants import VERSION_9P2000_L
+from ram9.server.config import Address, Config, ConfigError
+from ram9.server.counters import Counters
+from ram9.server.listening import Listener, peer_of, prepare_client
+from ram9.server.logs import event
+from ram9.server.memory import MemoryLimit
+from ram9.server.metrics import MetricsServer, registry_of
+from ram9.server.session import Session
+from ram9.server.transport import ClientTransport, Hub
+from ram9.server.version import VERSION
+from ram9.storage.errors import FileSystemError
+from ram9.storage.filesystem import FileSystem
+from ram9.storage.limits import Limits
+
+log = logging.getLogger("ram9")
+
+DRAIN_SECONDS_MAX: Final = 5.0
+SWEEP_SECONDS: Final = 1.0
+ACCEPTS_MAX: Final = 64  # new clients at a time, so that the others are not kept waiting
+ACCEPT_AGAIN_SECONDS: Final = 1.0
+FULL_AGAIN: Final = 0.9  # below this share of its limit, a disk that was full is no longer
+
+
+class Server:
+    """One file system and everybody who is connected to it."""
+
+    def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
+        """Raises ConfigError for what cannot be had: an address, a size."""
+        self._loop = loop
+        self.counters = Counters()
+        limits = Limits(size_bytes=config.size_bytes, inodes=config.inodes)
+        try:
+            # Counting up from the microseconds since 1970: a later start never uses a number again,
+            # which clients may still have in a cache.
+            self.filesystem = FileSystem(limits, time.time_ns, time.time_ns() // 1000)
+        except (FileSystemError, OSError, OverflowError, ValueError) as error:
+            raise ConfigError(
+                f"a file system of {config.size_bytes} bytes and {config.inodes} inodes cannot be "
+                f"made: {error}; choose another --size or --inodes"
+            ) from error
+        self._hub = Hub(loop, self.filesystem.disk)
+        self._sessions = 0
+        self._refusals_seen = 0
+        self._is_full = False
+        self._sent_before = 0
+        self._metrics: MetricsServer | None = None
+        self.listeners: list[Listener] = []
+        try:
+            for address in config.listen:
+                self.listeners.append(Listener(address))
+            if config.metrics is not None:
+                self._metrics = _metrics_server(config.metrics, self)
+        except ConfigError:
+            self.close()
+            raise
+
+    @property
+    def metrics_address(self) -> Address | None:
+        return self._metrics.address if self._metrics is not None else None
+
+    def start(self) -> None:
+        """Begin to accept clients."""
+        for listener in self.listeners:
+            self._loop.add_reader(listener.socket, self._accept, listener)
+            event(log, logging.INFO, "listening", address=listener.address)
+        self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    async def stop(self) -> None:
+        """Accept nobody any more, answer what has arrived, let the replies go out, and close."""
+        for listener in self.listeners:
+            self._loop.remove_reader(listener.socket)
+            listener.close()
+        deadline = time.monotonic() + DRAIN_SECONDS_MAX
+        waiting = list(self._hub.transports)
+        while waiting and time.monotonic() < deadline:
+            waiting = [transport for transport in waiting if not transport.drain()]
+            if waiting:
+                await asyncio.sleep(0.02)
+        for transport in list(self._hub.transports):
+            transport.close("the server stops")
+        self.close()
+
+    def close(self) -> None:
+        """Free what was listened on."""
+        for listener in self.listeners:
+            listener.close()
+        if self._metrics is not None:
+            self._metrics.close()
+            self._metrics = None
+
+    def _accept(self, listener: Listener) -> None:
+        for _ in range(ACCEPTS_MAX):
+            try:
+                client, _ = listener.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._accept_later(listener, error)
+                    return
+                continue  # the client that was to be accepted is gone (accept(2))
+            try:
+                prepare_client(client)
+                peer = peer_of(client)
+            except OSError:
+                client.close()
+                continue
+            self._connect(client, peer)
+
+    def _accept_later(self, listener: Listener, error: OSError) -> None:
+        event(log, logging.ERROR, "clients have to wait", reason=error.strerror)
+        self._loop.remove_reader(listener.socket)
+        self._loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again, listener)
+
+    def _accept_again(self, listener: Listener) -> None:
+        if listener.socket.fileno() >= 0:
+            self._loop.add_reader(listener.socket, self._accept, listener)
+
+    def _connect(self, client: socket.socket, peer: str) -> None:
+        self._sessions += 1
+        self.counters.accepted += 1
+        self.counters.connections += 1
+        journal = Journal(peer)
+        session = Session(
+            self.filesystem, self.counters, self._sessions, journal.report, journal.report_bug
+        )
+        ClientTransport(self._hub, client, session, peer, self._disconnected)
+        event(log, logging.DEBUG, "connected", peer=peer)
+
+    def _disconnected(self, transport: ClientTransport, reason: str) -> None:
+        self.counters.connections -= 1
+        level = logging.INFO if reason == "closed by the client" else logging.WARNING
+        event(log, level, "gone", peer=transport.peer, reason=reason)
+
+    def _sweep(self) -> None:
+        """What is done once a second."""
+        self._hub.sweep(time.monotonic())
+        self._watch_space()
+        self._give_back_memory()
+        self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _watch_space(self) -> None:
+        """Log when the file system first turns something away, and again after it had room."""
+        budget = self.filesystem.budget
+        if budget.refusals != self._refusals_seen:
+            self._refusals_seen = budget.refusals
+            if not self._is_full:
+                self._is_full = True
+                event(
+                    log,
+                    logging.WARNING,
+                    "out of space",
+                    used_bytes=budget.used_bytes,
+                    limit_bytes=budget.limit_bytes,
+                    used_inodes=budget.used_inodes,
+                    limit_inodes=budget.limit_inodes,
+                )
+        elif self._is_full and (
+            budget.used_bytes < FULL_AGAIN * budget.limit_bytes
+            and budget.used_inodes < FULL_AGAIN * budget.limit_inodes
+        ):
+            self._is_full = False
+
+    def _give_back_memory(self) -> None:
+        """Return freed memory to the system: some every second, all of it in a quiet one."""
+        moved_bytes = self.counters.sent_bytes
+        if moved_bytes == self._sent_before:
+            self.filesystem.disk.space.cool()
+        else:
+            self.filesystem.disk.space.decay()
+        self._sent_before = moved_bytes
+
+
+class Journal:
+    """Writes into the log what happens to one client.
+
+    Of each kind of event, only the first: a client must not be able to fill the log.
+    """
+
+    __slots__ = ("_reported", "peer")
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self._reported: set[str] = set()
+
+    def report(self, name: str, fields: dict[str, object]) -> None:
+        """Log an event of a session: the first attach is the mount, more are its users."""
+        is_first = name not in self._reported
+        self._reported.add(name)
+        level = logging.DEBUG
+        if is_first:
+            level = logging.INFO if name == "attached" else logging.WARNING
+        if name == "attached" and is_first:
+            name = "mounted"
+        event(log, level, name, exception=None, **{"peer": self.peer, **fields})
+
+    def report_bug(self, error: Exception) -> None:
+        """Log a request that met a bug of ours."""
+        event(log, logging.ERROR, "internal error", peer=self.peer, exception=error)
+
+
+async def serve(config: Config, memory: MemoryLimit | None) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigError if it cannot begin."""
+    loop = asyncio.get_running_loop()
+    _allow_many_clients()
+    server = Server(config, loop)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    # The server makes no reference cycles, so that nothing needs to be looked for; looking through
+    # a million inodes would stop it for a second. metrics.py collects its own.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    event(
+        log,
+        logging.INFO,
+        "started",
+        version=VERSION,
+        protocol=VERSION_9P2000_L.decode(),
+        size_bytes=config.size_bytes,
+        inodes=config.inodes,
+        metrics=server.metrics_address or "none",
+    )
+    if memory is not None and config.size_bytes > memory.size_bytes:
+        event(
+            log,
+            logging.WARNING,
+            "size exceeds memory",
+            size_bytes=config.size_bytes,
+            memory_bytes=memory.size_bytes,
+            memory_from=memory.source,
+        )
+    server.start()
+    for listener in server.listeners:
+        with suppress(OSError):  # nobody may be there to read it: it is no reason not to serve
+            print(f"mount it with: {mount_line(listener.address)}", flush=True)
+    await stopping.wait()
+    event(log, logging.INFO, "stopping")
+    await server.stop()
+    event(log, logging.INFO, "stopped")
+
+
+def mount_line(address: Address) -> str:
+    """The command, for root, that mounts what is served at *address* on /mnt/ram."""
+    if address.path:
+        return f"mount -t 9p -o trans=unix,version=9p2000.L,msize=1044504 {address.path} /mnt/ram"
+    host = {"0.0.0.0": "HOST", "::": "HOST", "localhost": "127.0.0.1"}.get(
+        address.host, address.host
+    )
+    port = "" if address.port == 564 else f",port={address.port}"
+    return f"mount -t 9p -o trans=tcp{port},version=9p2000.L,msize=1044504 {host} /mnt/ram"
+
+
+def _metrics_server(address: Address, server: Server) -> MetricsServer:
+    try:
+        return MetricsServer(address, registry_of(server.filesystem, server.counters))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot serve metrics on {address}: {error.strerror or error}; "
+            "choose another --metrics address, or none"
+        ) from error
+
+
+def _allow_many_clients() -> None:
+    """Raise the limit of open files, of which each client takes one, as far as it goes."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

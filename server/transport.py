@@ -1,0 +1,408 @@
+"""The edge to one client: moves bytes between its socket and its connection.
+
+It uses the socket itself, in a loop that says when there is something to do, for two reasons.
+What one call receives goes where we choose: into a buffer that all connections share, or straight
+into a file's sectors. And what one call sends is known to be sent: so bytes of the arena need no
+copy, except where the kernel has no room for them.
+"""
+
+import asyncio
+import errno
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ram9.protocol.constants import MSIZE_MAX
+from ram9.protocol.errors import ProtocolError
+from ram9.server.connection import BATCH_BYTES_MAX, LARGE_FRAME_BYTES, Connection, Piece
+from ram9.server.session import Session
+from ram9.storage.disk import Disk
+
+RECEIVE_BYTES: Final = 256 << 10
+IOV_MAX: Final = 1024  # limits.h: pieces of one sendmsg
+JOIN_BYTES_MAX: Final = 64 << 10  # up to here, one copy costs less than many pieces
+
+# A frame that began must end within this time: 1 MiB at 9 KB/s. So must the first Tversion.
+FRAME_SECONDS_MAX: Final = 120.0
+
+# What all clients together may make us hold (unsent replies, incomplete frames) before each of them
+# gets less: replies in small batches, reads of a page, and large frames one after the other.
+HELD_BYTES_MAX: Final = 256 << 20
+SCARCE_BATCH_BYTES: Final = 4 << 10
+SCARCE_RECEIVE_BYTES: Final = 8 << 10
+
+
+class Hub:
+    """What the transports of one server share."""
+
+    __slots__ = (
+        "arriving",
+        "buffers",
+        "disk",
+        "held_bytes",
+        "loop",
+        "received",
+        "transports",
+        "waiting",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, disk: Disk) -> None:
+        self.loop = loop
+        self.disk = disk
+        # Bytes are received here and answered before anything else is received.
+        self.received = memoryview(bytearray(RECEIVE_BYTES))
+        self.held_bytes = 0
+        self.transports: dict[ClientTransport, None] = {}
+        self.waiting: deque[ClientTransport] = deque()  # for memory to receive a large frame into
+        self.buffers: list[bytearray] = []  # spare ones
+        self.arriving = 0  # how many are not
+
+    @property
+    def is_scarce(self) -> bool:
+        return self.held_bytes > HELD_BYTES_MAX
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a large frame may get a buffer: one always may, so that somebody goes on."""
+        return not self.arriving or not self.is_scarce
+
+    def take_buffer(self, size_bytes: int) -> bytearray:
+        """A buffer of at least *size_bytes* for a frame."""
+        self.arriving += 1
+        for index, buffer in enumerate(self.buffers):
+            if len(buffer) >= size_bytes:
+                return self.buffers.pop(index)
+        return bytearray(size_bytes)
+
+    def return_buffer(self, buffer: bytearray) -> None:
+        self.arriving -= 1
+        if len(self.buffers) < 4:
+            self.buffers.append(buffer)
+
+    def release(self, count_bytes: int) -> None:
+        """Note that *count_bytes* are no longer held; wake the next who waits for that."""
+        self.held_bytes -= count_bytes
+        if self.waiting and self.has_room:
+            self.loop.call_soon(self.waiting.popleft().resume)
+
+    def sweep(self, now: float) -> None:
+        """Close the connections whose frame takes too long to arrive."""
+        for transport in list(self.transports):
+            transport.close_if_late(now)
+
+
+class ClientTransport:
+    """One client's socket.
+
+    Reading stops while replies wait to be sent, so that a client that does not read is not read
+    from, and what it can make us hold is bounded.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_backlog_bytes",
+        "_begun",
+        "_connection",
+        "_counters",
+        "_frame_buffer",
+        "_hub",
+        "_is_frugal",
+        "_on_close",
+        "_paused",
+        "_rest",
+        "_session",
+        "_socket",
+        "is_closed",
+        "peer",
+    )
+
+    def __init__(
+        self,
+        hub: Hub,
+        sock: socket.socket,
+        session: Session,
+        peer: str,
+        on_close: Callable[["ClientTransport", str], None],
+    ) -> None:
+        self._hub = hub
+        self._socket = sock
+        self._session = session
+        self._connection = Connection(session)
+        self._counters = session.counters
+        self._on_close = on_close
+        self.peer = peer
+        self.is_closed = False
+        self._rest = b""  # received and not yet answered
+        self._backlog: deque[Piece] = deque()  # answered and not yet sent
+        self._backlog_bytes = 0
+        self._frame_buffer: bytearray | None = None  # where the arriving frame goes, if not a file
+        self._begun = time.monotonic()  # when the frame that is arriving began; 0.0: there is none
+        self._paused = False
+        self._is_frugal = False
+        hub.transports[self] = None
+        hub.loop.add_reader(sock, self._readable)
+
+    def close(self, reason: str) -> None:
+        """Close the socket and forget the client; *reason* is for the log."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        hub = self._hub
+        hub.loop.remove_reader(self._socket)
+        hub.loop.remove_writer(self._socket)
+        hub.transports.pop(self, None)
+        hub.disk.lent.pop(self._copy_backlog, None)
+        self._socket.close()
+        self._backlog.clear()
+        held_bytes = self._backlog_bytes + len(self._rest)
+        self._connection.close()
+        held_bytes += self._drop_frame_buffer()
+        self._rest, self._backlog_bytes = b"", 0
+        if self in hub.waiting:
+            hub.waiting.remove(self)
+        self._on_close(self, reason)
+        hub.release(held_bytes)
+
+    def close_if_late(self, now: float) -> None:
+        """Close if the frame that is arriving takes too long, or no version was ever sent."""
+        if self._begun and now - self._begun > FRAME_SECONDS_MAX and not self._paused:
+            self._counters.protocol_errors["late frame"] += 1
+            self.close(f"a request took more than {FRAME_SECONDS_MAX:.0f} s to arrive")
+
+    def drain(self) -> bool:
+        """Answer more of what has arrived; True once that is all, and every reply on its way."""
+        before = self._counters.received_bytes
+        if not self.is_closed and not self._paused:
+            self._readable()
+        if self.is_closed:
+            return True
+        is_quiet = before == self._counters.received_bytes and not self._paused
+        return is_quiet and not self._rest and self._connection.arrival is None
+
+    def resume(self) -> None:
+        """Go on with what was received, then read again."""
+        if self.is_closed or not self._paused or self._backlog:
+            return
+        self._paused = False
+        if self._begun:
+            self._begun = time.monotonic()  # until now, what was missing could not arrive
+        self._hub.loop.add_reader(self._socket, self._readable)
+        if self._rest:
+            self._guarded(self._answer_rest)
+
+    def _readable(self) -> None:
+        # As _guarded, without its call: this runs for every request.
+        try:
+            if self._connection.arrival is None:
+                self._receive()
+            else:
+                self._receive_large()
+        except Exception as error:
+            self._fail(error)
+
+    def _writable(self) -> None:
+        self._guarded(self._send_backlog)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """Run one step; what goes wrong with the socket or the peer ends this connection only."""
+        try:
+            step()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, ProtocolError):
+            self._counters.protocol_errors["bad frame"] += 1
+            self.close(str(error))
+        elif isinstance(error, OSError):
+            self.close("connection reset" if error.errno in RESETS else str(error))
+        else:
+            # A bug, behind which we do not know any more where the next frame begins.
+            self._counters.internal_errors += 1
+            if self._session.on_bug is not None:
+                self._session.on_bug(error)
+            self.close("internal error")
+
+    def _receive(self) -> None:
+        """Receive into the shared buffer, behind what is left of the last time, and answer."""
+        received = self._hub.received
+        start = len(self._rest)
+        if start or self._hub.held_bytes > HELD_BYTES_MAX:
+            received[:start] = self._rest
+            limit = start + SCARCE_RECEIVE_BYTES if self._hub.is_scarce else RECEIVE_BYTES
+            received = received[start:limit]
+        count = self._receive_into(received)
+        if count:
+            self._answer(start + count)
+
+    def _receive_large(self) -> None:
+        """Receive more of a large frame where it is to be; answer it when all is there."""
+        arrival = self._connection.arrival
+        assert arrival is not None
+        count = self._receive_into(arrival.views[0])
+        if count and arrival.arrived(count):
+            replies: list[Piece] = []
+            self._connection.finish_arrival(replies)
+            self._begun = 0.0
+            self._send(replies)
+            self._hub.release(self._drop_frame_buffer())
+
+    def _receive_into(self, view: memoryview) -> int:
+        """Receive what is there, up to the length of *view*; 0 if nothing is, or never will be."""
+        try:
+            count = self._socket.recv_into(view)
+        except BlockingIOError:
+            return 0
+        if not count:
+            self.close("closed by the client")
+        self._counters.received_bytes += count
+        return count
+
+    def _answer_rest(self) -> None:
+        rest = self._rest
+        self._hub.received[: len(rest)] = rest
+        self._answer(len(rest))
+
+    def _answer(self, end: int) -> None:
+        """Answer the frames in the shared buffer, up to *end*; keep what is left for later."""
+        connection, view = self._connection, self._hub.received
+        if (self._hub.held_bytes > HELD_BYTES_MAX) is not self._is_frugal:
+            self._be_frugal(frugal=self._hub.is_scarce)
+        start = stop = 0
+        while True:
+            replies: list[Piece] = []
+            start, stop = stop, connection.answer(view, stop, end, replies)
+            if replies:
+                self._send(replies)
+            if stop in (start, end) or self._backlog or self.is_closed:
+                break
+        if self.is_closed:
+            return
+        if stop and self._session.versioned:
+            self._begun = 0.0
+        if stop < end or self._rest:
+            self._keep(view, stop, end)
+
+    def _be_frugal(self, *, frugal: bool) -> None:
+        """Have the client make us hold little, or as much as is good for speed."""
+        self._is_frugal = frugal
+        self._connection.batch_bytes_max = SCARCE_BATCH_BYTES if frugal else BATCH_BYTES_MAX
+        self._session.limit_replies(SCARCE_BATCH_BYTES if frugal else MSIZE_MAX)
+
+    def _keep(self, view: memoryview, start: int, end: int) -> None:
+        """Keep the unanswered bytes view[start:end], or let a large frame arrive elsewhere."""
+        hub, connection = self._hub, self._connection
+        held_bytes = len(self._rest)
+        self._rest = b""
+        if start < end:
+            size = 0 if self._backlog else connection.expects(view, start, end)
+            if size < LARGE_FRAME_BYTES or not self._begin_arrival(view, start, end, size):
+                self._rest = bytes(view[start:end])
+            if not self._begun:
+                self._begun = time.monotonic()
+        if held_bytes or self._rest:
+            hub.held_bytes += len(self._rest)
+            hub.release(held_bytes)
+
+    def _begin_arrival(self, view: memoryview, start: int, end: int, size: int) -> bool:
+        """Let a large frame arrive in its file or in a buffer; False while there is no memory."""
+        hub, connection = self._hub, self._connection
+        if connection.begin_arrival(view, start, end, None) is not None:
+            return True
+        if not hub.has_room:
+            self._pause()
+            hub.waiting.append(self)
+            return False
+        self._frame_buffer = hub.take_buffer(size)
+        hub.held_bytes += len(self._frame_buffer)
+        connection.begin_arrival(view, start, end, self._frame_buffer)
+        return True
+
+    def _drop_frame_buffer(self) -> int:
+        """Give the buffer of a frame back; return how many bytes it held."""
+        buffer, self._frame_buffer = self._frame_buffer, None
+        if buffer is None:
+            return 0
+        self._hub.return_buffer(buffer)
+        return len(buffer)
+
+    def _send(self, replies: list[Piece]) -> None:
+        """Send replies, or put what the socket does not take in the backlog."""
+        pieces = replies if len(replies) == 1 else _joined(replies)
+        try:
+            if self._backlog:
+                sent = 0
+            elif len(pieces) == 1:
+                sent = self._socket.send(pieces[0])
+                if sent == len(pieces[0]):
+                    self._counters.sent_bytes += sent
+                    return
+            else:
+                sent = self._socket.sendmsg(pieces[:IOV_MAX])
+        except BlockingIOError:
+            sent = 0
+        self._counters.sent_bytes += sent
+        unsent = _behind(pieces, sent)
+        if unsent:
+            self._enqueue(unsent)
+
+    def _enqueue(self, pieces: list[Piece]) -> None:
+        if not self._backlog:
+            self._hub.loop.add_writer(self._socket, self._writable)
+            self._pause()
+        count_bytes = sum(map(len, pieces))
+        self._backlog.extend(pieces)
+        self._backlog_bytes += count_bytes
+        self._hub.held_bytes += count_bytes
+        if any(type(piece) is memoryview for piece in pieces):
+            self._hub.disk.lent[self._copy_backlog] = None
+
+    def _copy_backlog(self) -> None:
+        """Copy what is lent: it is about to change."""
+        self._backlog = deque(bytes(piece) for piece in self._backlog)
+
+    def _send_backlog(self) -> None:
+        pieces = [self._backlog[index] for index in range(min(len(self._backlog), IOV_MAX))]
+        try:
+            sent = self._socket.sendmsg(pieces)
+        except BlockingIOError:
+            return
+        self._counters.sent_bytes += sent
+        for _ in pieces:
+            self._backlog.popleft()
+        self._backlog.extendleft(reversed(_behind(pieces, sent)))
+        self._backlog_bytes -= sent
+        self._hub.release(sent)
+        if not self._backlog and not self.is_closed:
+            self._hub.disk.lent.pop(self._copy_backlog, None)
+            self._hub.loop.remove_writer(self._socket)
+            self.resume()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._hub.loop.remove_reader(self._socket)
+
+
+RESETS: Final = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
+
+
+def _joined(replies: list[Piece]) -> list[Piece]:
+    """Replies as few pieces: small ones in one, a file's sectors apart."""
+    last = replies[-1]
+    if type(last) is memoryview:
+        return [b"".join(replies[:-1]), last]
+    if sum(map(len, replies)) <= JOIN_BYTES_MAX:
+        return [b"".join(replies)]
+    return replies
+
+
+def _behind(pieces: list[Piece], sent: int) -> list[Piece]:
+    """What is left of *pieces* behind the first *sent* bytes."""
+    for index, piece in enumerate(pieces):
+        if sent < len(piece):
+            return [memoryview(piece)[sent:] if sent else piece, *pieces[index + 1 :]]
+        sent -= len(piece)
+    return []

@@ -1,0 +1,219 @@
+"""One client's socket: batches, backlogs, and what is shared between clients."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.running_server import RunningServer, running
+from tests.socket_client import attach_frame, version_frame, wait_until
+
+from ram9.protocol.codec import frame
+from ram9.protocol.constants import NOTAG
+from ram9.protocol.frames import FrameBuffer
+from ram9.protocol.messages import Rread, Tgetattr, Tread
+from ram9.server import transport
+from ram9.server.connection import Piece
+from ram9.server.counters import Counters
+from ram9.server.session import Session
+from ram9.server.transport import ClientTransport, Hub, _behind, _joined
+from ram9.storage.filesystem import FileSystem
+from ram9.storage.limits import Limits
+
+UNIX = 1
+
+
+@pytest.fixture
+def filesystem() -> FileSystem:
+    return FileSystem(Limits(size_bytes=1 << 20, inodes=100), lambda: 1)
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def hub(loop: asyncio.AbstractEventLoop, filesystem: FileSystem) -> Hub:
+    return Hub(loop, filesystem.disk)
+
+
+class Pair:
+    """A transport over a socket pair, and its other end; *reasons* says why it was closed."""
+
+    def __init__(self, hub: Hub, filesystem: FileSystem) -> None:
+        self.ours, theirs = socket.socketpair()
+        theirs.settimeout(0)
+        self.counters = Counters()
+        self.reasons: list[str] = []
+        self.transport = ClientTransport(
+            hub,
+            theirs,
+            Session(filesystem, self.counters),
+            "peer",
+            lambda _transport, reason: self.reasons.append(reason),
+        )
+
+    def close(self) -> None:
+        self.ours.close()
+        self.transport.close("the test is over")
+
+
+@pytest.fixture
+def pair(hub: Hub, filesystem: FileSystem) -> Iterator[Pair]:
+    pair = Pair(hub, filesystem)
+    yield pair
+    pair.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    with running(tmp_path) as server:
+        yield server
+
+
+PIECES: list[Piece] = [b"abc", memoryview(b"de"), b"", b"f"]
+
+
+@pytest.mark.parametrize("sent", range(7))
+def test_what_is_left_is_what_was_not_sent(sent: int) -> None:
+    left = _behind(PIECES, sent)
+    assert b"".join(left) == b"abcdef"[sent:]
+    assert not left or len(left[0])
+
+
+def test_small_replies_are_sent_as_one_piece() -> None:
+    assert _joined([b"a", b"b", b"c"]) == [b"abc"]
+
+
+def test_bytes_of_the_arena_are_not_copied() -> None:
+    view = memoryview(b"sector")
+    assert _joined([b"a", b"b", view]) == [b"ab", view]
+
+
+def test_large_copies_are_not_copied_again() -> None:
+    large = b"x" * transport.JOIN_BYTES_MAX
+    assert _joined([b"head", large]) == [b"head", large]
+
+
+def test_a_buffer_is_used_again(hub: Hub) -> None:
+    first = hub.take_buffer(1000)
+    hub.return_buffer(first)
+    assert hub.take_buffer(900) is first
+    assert hub.take_buffer(900) is not first
+
+
+def test_few_spare_buffers_are_kept(hub: Hub) -> None:
+    for buffer in [hub.take_buffer(10) for _ in range(10)]:
+        hub.return_buffer(buffer)
+    assert len(hub.buffers) == 4
+    assert hub.arriving == 0
+
+
+def test_one_large_frame_always_has_room(hub: Hub) -> None:
+    hub.held_bytes = transport.HELD_BYTES_MAX + 1
+    assert hub.has_room
+    hub.take_buffer(10)
+    assert not hub.has_room
+    hub.held_bytes = 0
+    assert hub.has_room
+
+
+def test_a_close_is_told_once(pair: Pair, hub: Hub) -> None:
+    pair.transport.close("first")
+    pair.transport.close("second")
+    assert not hub.transports
+    assert pair.reasons == ["first"]
+    assert pair.ours.recv(1) == b""
+
+
+def test_a_reply_is_sent_in_the_step_that_received_the_request(pair: Pair) -> None:
+    pair.ours.sendall(version_frame() + attach_frame())
+    pair.transport._readable()
+    frames = FrameBuffer(1 << 20).feed(pair.ours.recv(8192))
+    assert [found[5:7] for found in frames] == [NOTAG.to_bytes(2, "little"), b"\0\0"]
+    assert pair.counters.received_bytes == len(version_frame() + attach_frame())
+    assert pair.counters.sent_bytes == sum(map(len, frames))
+
+
+def test_being_told_too_early_is_well(pair: Pair) -> None:
+    pair.transport._readable()  # there is nothing
+    pair.transport.resume()  # it does not wait
+    assert pair.transport.drain()
+    assert not pair.reasons
+
+
+def test_a_transport_that_waits_for_the_rest_of_a_frame_is_not_drained(pair: Pair) -> None:
+    pair.ours.sendall(version_frame()[:10])
+    assert not pair.transport.drain()
+    assert not pair.transport.drain()
+    pair.ours.sendall(version_frame()[10:])
+    assert not pair.transport.drain()
+    assert pair.transport.drain()
+
+
+def test_a_closed_transport_is_drained(pair: Pair) -> None:
+    pair.transport.close("gone")
+    assert pair.transport.drain()
+    pair.transport.resume()
+
+
+def test_ten_thousand_requests_at_once_are_answered_in_order(server: RunningServer) -> None:
+    client = server.client(UNIX)
+    client.create(1, b"file")
+    client.write(1, 0, b"data")
+    requests = b"".join(
+        frame(Tread(1, 0, 4) if number % 2 else Tgetattr(1, 0), number) for number in range(10_000)
+    )
+    sender = threading.Thread(target=client.send_bytes, args=[requests])
+    sender.start()
+    for number in range(10_000):
+        assert client.receive()[0] == number
+    sender.join()
+
+
+def test_more_pieces_than_one_call_takes_arrive_in_order(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "IOV_MAX", 3)
+    monkeypatch.setattr(transport, "JOIN_BYTES_MAX", 10)
+    client = server.client(UNIX)
+    client.create(1, b"file")
+    data = bytes(range(250)) * 40
+    client.write(1, 0, data)
+    client.send_all([Tread(1, at, 1000) for at in range(0, 9000, 90)])
+    for number, at in enumerate(range(0, 9000, 90)):
+        assert client.receive() == (number + 1, Rread(data[at : at + 1000]))
+    assert server.call(lambda: server.hub.held_bytes) == 0
+
+
+def test_a_batch_that_goes_out_in_parts_arrives_in_order(server: RunningServer) -> None:
+    client = server.client(UNIX)
+    client.create(1, b"file")
+    size = 16_000  # each is a piece of its own, and the socket takes a dozen of them
+    data = bytes(range(250)) * (2 * size // 250)
+    client.write(1, 0, data)
+    client.send_all([Tread(1, at, size) for at in range(200)])
+    wait_until(lambda: server.call(lambda: server.hub.held_bytes) > 2 * size, "a backlog")
+    for at in range(200):
+        assert client.receive() == (at + 1, Rread(data[at : at + size]))
+
+
+@pytest.mark.usefixtures("caplog")  # they are reset, which is logged
+def test_a_transport_leaves_nothing_with_the_hub(server: RunningServer) -> None:
+    clients = [server.client(UNIX) for _ in range(3)]
+    for client in clients:
+        client.create(1, b"file")
+        client.write(1, 0, bytes(900_000))
+        client.send_all([Tread(1, 0, 900_000)] * 3)
+    server.hang_up()
+    hub = server.hub
+    assert server.call(lambda: (hub.held_bytes, len(hub.transports), len(hub.disk.lent))) == (
+        0,
+        0,
+        0,
+    )
