@@ -1,0 +1,56 @@
+"""Runs ``ram9 serve``, and checks the whole file system on SIGUSR1 and when it has stopped.
+
+The first argument is the file that gets the findings, one line of JSON for each check.
+"""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+from ram9.server import __main__ as command
+from ram9.server import app
+from ram9.server.config import Config
+from ram9.storage.check import check
+
+
+class CheckedServer(app.Server):
+    """A server that says what is wrong with its file system."""
+
+    last: "CheckedServer | None" = None
+    findings = Path()
+
+    def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(config, loop)
+        CheckedServer.last = self
+        loop.add_signal_handler(signal.SIGUSR1, self.report)
+
+    def report(self) -> None:
+        """Append what is wrong now, as one line that is there as a whole or not at all."""
+        budget = self.filesystem.budget
+        found = {
+            "violations": check(self.filesystem),
+            "internal_errors": self.counters.internal_errors,
+            "connections": self.counters.connections,
+            "used_bytes": budget.used_bytes,
+            "used_inodes": budget.used_inodes,
+            "limit_bytes": budget.limit_bytes,
+            "orphans": len(self.filesystem.orphans),
+            "flushes": self.counters.requests[108],
+        }
+        with self.findings.open("a") as file:
+            file.write(json.dumps(found) + "\n")
+
+
+def main() -> int:
+    CheckedServer.findings = Path(sys.argv.pop(1))
+    app.Server = CheckedServer  # type: ignore[misc]
+    status = command.main()
+    if CheckedServer.last is not None:
+        CheckedServer.last.report()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
