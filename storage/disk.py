@@ -7,7 +7,7 @@ from ram9.storage.budget import Budget
 from ram9.storage.limits import SECTOR_BYTES
 from ram9.storage.space import FreeSpace, Run
 
-WARM_BYTES_MAX = 256 << 20
+WARM_BYTES_MAX = 64 << 20
 
 
 class Disk:

@@ -5,7 +5,6 @@ from typing import Final
 
 SECTOR_BYTES: Final = 512
 SECTOR_SHIFT: Final = 9
-HUGE_SECTORS: Final = 4096  # sectors in a 2 MiB page
 PAGE_SECTORS: Final = 8  # sectors in a 4 KiB page, the least that the system takes back
 
 NAME_BYTES_MAX: Final = 255  # NAME_MAX, linux/limits.h
@@ -19,7 +18,7 @@ XATTR_LIST_BYTES_MAX: Final = 65536  # XATTR_LIST_MAX: a longer list could not b
 # tests/unit/storage/test_budget.py measures again and allows 10 %.
 INODE_BYTES: Final = 376  # of root's 350, of others' 415 (their numbers are objects)
 DENTRY_BYTES: Final = 192  # 175 to 205, as full as Python's table of them is
-DIRECTORY_BYTES: Final = 240  # its table: 175 when empty, 345 with a few names
+DIRECTORY_BYTES: Final = 200  # its table: 175 when empty, 345 with a few names
 RUN_BYTES: Final = 24  # three machine words; 22 to 34 with the room for more
 FIRST_RUN_BYTES: Final = 392  # three vectors, and the size and times that no longer are shared
 XATTR_BYTES: Final = 96

@@ -9,10 +9,12 @@ idle, whole warm pages turn cold.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ram9.storage.arena import Arena
-from ram9.storage.limits import HUGE_SECTORS, PAGE_SECTORS
+from ram9.storage.limits import PAGE_SECTORS
+
+BATCH_SECTORS: Final = 2048  # cold sectors that turn warm at a time: 1 MiB
 
 
 class Run(NamedTuple):
@@ -66,10 +68,10 @@ class FreeRuns:
             self._insert(place + taken, there - taken)
         return taken
 
-    def take(self, count: int, align: int = 1, phase: int = 0) -> int | None:
+    def take(self, count: int, align: int = 1) -> int | None:
         """Take *count* adjacent sectors and return the first, or None where no run is long enough.
 
-        The first is *phase* beyond a multiple of *align*.
+        The first is a multiple of *align*.
         """
         enough = (count + align - 1).bit_length() + 1  # every run of this class or above will do
         above = self._occupied >> enough
@@ -79,7 +81,7 @@ class FreeRuns:
         for size_class in candidates:
             if self._occupied >> size_class & 1:
                 start = self._newest(size_class)
-                place = start + (phase - start) % align
+                place = start + -start % align
                 if place + count <= start + self._count_at[start]:
                     self._cut(start, place, count)
                     return place
@@ -187,8 +189,7 @@ class FreeSpace:
         assert 0 < count <= self.sectors
         align = PAGE_SECTORS if count >= PAGE_SECTORS else 1
         place = self.warm.take(count, align)
-        fits_huge_page = PAGE_SECTORS <= count <= HUGE_SECTORS
-        if place is None and fits_huge_page and self._warm_huge_page():
+        if place is None and PAGE_SECTORS <= count <= BATCH_SECTORS and self._warm_batch():
             place = self.warm.take(count, align)
         if place is None:
             place = self.cold.take(count, align)
@@ -205,7 +206,7 @@ class FreeSpace:
         while count < count_max:
             found = self.warm.take_at(place + count, count_max - count)
             if not found:
-                if self._warm_huge_page_at(place + count):
+                if self._warm_batch_at(place + count):
                     continue
                 found = self.cold.take_at(place + count, count_max - count)
                 if not found:
@@ -229,28 +230,24 @@ class FreeSpace:
         self._note_warm()
         return taken
 
-    def _warm_huge_page(self) -> bool:
-        """Make some huge page of cold sectors warm; False if there is none, or no memory for it."""
-        if not self._arena.backs:
+    def _warm_batch(self) -> bool:
+        """Make some run of cold sectors warm; False if there is none so long, or no memory."""
+        if not self._arena.populates:
             return False
-        place = self.cold.take(HUGE_SECTORS, HUGE_SECTORS, self._arena.huge_sector)
-        return place is not None and self._back(place)
+        place = self.cold.take(BATCH_SECTORS)
+        return place is not None and self._populate(place)
 
-    def _warm_huge_page_at(self, place: int) -> bool:
-        """As _warm_huge_page, if cold sectors at *place* are one."""
-        if (
-            not self._arena.backs
-            or (place - self._arena.huge_sector) % HUGE_SECTORS
-            or not self.cold.starts_with(place, HUGE_SECTORS)
-        ):
+    def _warm_batch_at(self, place: int) -> bool:
+        """As _warm_batch, for the cold sectors at *place*."""
+        if not self._arena.populates or not self.cold.starts_with(place, BATCH_SECTORS):
             return False
-        self.cold.take_at(place, HUGE_SECTORS)
-        return self._back(place)
+        self.cold.take_at(place, BATCH_SECTORS)
+        return self._populate(place)
 
-    def _back(self, place: int) -> bool:
-        backed = self._arena.back(place)
-        (self.warm if backed else self.cold).add(place, HUGE_SECTORS)
-        return backed
+    def _populate(self, place: int) -> bool:
+        populated = self._arena.populate(place, BATCH_SECTORS)
+        (self.warm if populated else self.cold).add(place, BATCH_SECTORS)
+        return populated
 
     def _note_warm(self) -> None:
         self._warm_sectors_min = min(self._warm_sectors_min, self.warm.sectors)

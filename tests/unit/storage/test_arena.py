@@ -10,7 +10,7 @@ from ram9.storage.arena import Arena
 from ram9.storage.content import Content
 from ram9.storage.disk import Disk
 from ram9.storage.filesystem import FileSystem
-from ram9.storage.limits import HUGE_SECTORS, PAGE_SECTORS, SECTOR_BYTES, Limits
+from ram9.storage.limits import PAGE_SECTORS, SECTOR_BYTES, Limits
 from ram9.storage.space import FreeSpace
 
 MIB = 1 << 20
@@ -81,7 +81,7 @@ def write_and_unlink(filesystem: FileSystem, sizes_bytes: list[int]) -> int:
 
 def test_memory_of_removed_files_goes_back_to_the_system(filesystem: FileSystem) -> None:
     """memefs keeps what deleted files held until it ends (its issue 12)."""
-    assert 64 * MIB <= write_and_unlink(filesystem, [64 * MIB]) <= 68 * MIB  # in huge pages
+    assert 64 * MIB <= write_and_unlink(filesystem, [64 * MIB]) <= 65 * MIB  # had in batches
     filesystem.disk.space.cool()
     assert resident_bytes(filesystem.disk.arena) == 0
 
@@ -106,25 +106,23 @@ def test_free_memory_is_kept_up_to_the_watermark_only(filesystem: FileSystem) ->
     assert resident_bytes(filesystem.disk.arena) <= 64 * MIB
 
 
-def test_a_backed_range_is_zeros_and_is_given_back_in_parts() -> None:
-    arena = Arena(3 * HUGE_SECTORS)
-    given = arena.back(arena.huge_sector)
-    assert arena.backs is given
-    assert resident_bytes(arena) in (0, mmap.PAGESIZE, HUGE_SECTORS * SECTOR_BYTES)
-    start = arena.huge_sector * SECTOR_BYTES
-    end = start + HUGE_SECTORS * SECTOR_BYTES
-    assert not any(arena.memory[start:end])
-    arena.memory[start:end] = b"x" * (end - start)
-    arena.give_back(arena.huge_sector + PAGE_SECTORS, HUGE_SECTORS - PAGE_SECTORS)
+def test_a_populated_range_is_zeros_and_is_given_back_in_parts() -> None:
+    arena = Arena(64 * PAGE_SECTORS)
+    populated = arena.populate(PAGE_SECTORS, 32 * PAGE_SECTORS)
+    assert arena.populates is populated
+    assert resident_bytes(arena) == (32 * mmap.PAGESIZE if populated else 0)
+    assert not any(arena.view)
+    arena.memory[:] = b"x" * len(arena.view)
+    arena.give_back(PAGE_SECTORS, 63 * PAGE_SECTORS)
     assert resident_bytes(arena) == mmap.PAGESIZE
-    assert arena.memory[start : start + 4097] == b"x" * 4096 + b"\0"
+    assert arena.memory[:4097] == b"x" * 4096 + b"\0"
 
 
-def test_a_system_without_huge_pages_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mmap, "MADV_HUGEPAGE", 9999)
-    arena = Arena(3 * HUGE_SECTORS)
-    assert not arena.back(arena.huge_sector)
-    assert not arena.backs
+def test_a_system_that_does_not_populate_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ram9.storage.arena.MADV_POPULATE_WRITE", 9999)
+    arena = Arena(PAGE_SECTORS)
+    assert not arena.populate(0, PAGE_SECTORS)
+    assert not arena.populates
     assert resident_bytes(arena) == 0
 
 

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from ram9.storage.arena import Arena
-from ram9.storage.limits import HUGE_SECTORS, PAGE_SECTORS
-from ram9.storage.space import FreeRuns, FreeSpace, Run
+from ram9.storage.limits import PAGE_SECTORS
+from ram9.storage.space import BATCH_SECTORS, FreeRuns, FreeSpace, Run
 
 MANY = 1 << 14
 
@@ -18,33 +18,35 @@ def runs() -> FreeRuns:
 
 @pytest.fixture
 def space() -> FreeSpace:
-    """Free space on a system that has no huge pages."""
+    """Free space on a system that does not populate memory when it is asked to."""
     arena = Arena(MANY)
-    arena.backs = False
+    arena.populates = False
     return FreeSpace(arena, warm_sectors_max=1024)
 
 
+class PopulatedArena(Arena):
+    """An arena whose system populates whatever it is asked to, and remembers it."""
+
+    __slots__ = ("has_memory", "populated")
+
+    def __init__(self, sectors: int) -> None:
+        super().__init__(sectors)
+        self.has_memory = True
+        self.populated: list[tuple[int, int]] = []
+
+    def populate(self, sector: int, count: int) -> bool:
+        self.populated.append((sector, count))
+        return self.has_memory
+
+
 @pytest.fixture
-def huge() -> FreeSpace:
-    """Free space on a system that gives huge pages: it says so, whatever this one does."""
-    arena = Arena(MANY)
-    arena.huge_sector = 0
-    return FreeSpace(BackedArena(arena), warm_sectors_max=2 * MANY)
+def arena() -> PopulatedArena:
+    return PopulatedArena(MANY)
 
 
-class BackedArena(Arena):
-    """An arena whose system gives every huge page that it is asked for."""
-
-    __slots__ = ("backed",)
-
-    def __init__(self, arena: Arena) -> None:
-        super().__init__(arena.sectors)
-        self.huge_sector = arena.huge_sector
-        self.backed: list[int] = []
-
-    def back(self, sector: int) -> bool:
-        self.backed.append(sector)
-        return self.backs
+@pytest.fixture
+def batched(arena: PopulatedArena) -> FreeSpace:
+    return FreeSpace(arena, warm_sectors_max=2 * MANY)
 
 
 def test_runs_that_touch_become_one(runs: FreeRuns) -> None:
@@ -77,7 +79,7 @@ def test_a_run_begins_where_it_is_asked_to(runs: FreeRuns) -> None:
     runs.add(3, 400)
     assert runs.take(PAGE_SECTORS, align=PAGE_SECTORS) == PAGE_SECTORS
     assert sorted(runs) == [Run(3, 5), Run(16, 387)]
-    assert runs.take(2, align=16, phase=20) == 20
+    assert runs.take(2, align=16) == 16
 
 
 def test_a_run_that_is_long_enough_only_without_its_slack_is_not_cut(runs: FreeRuns) -> None:
@@ -92,38 +94,48 @@ def test_a_page_or_more_begins_at_a_page(space: FreeSpace) -> None:
     assert space.take(PAGE_SECTORS - 3) == [Run(3, PAGE_SECTORS - 3)]
 
 
-def test_a_page_or_more_comes_from_a_huge_page_at_a_time(huge: FreeSpace) -> None:
-    (run,) = huge.take(PAGE_SECTORS)
-    assert run.place % HUGE_SECTORS == 0
-    assert huge._arena.backed == [run.place]
-    assert huge.warm.sectors == HUGE_SECTORS - PAGE_SECTORS
-    huge.take(PAGE_SECTORS)
-    assert huge._arena.backed == [run.place]
+def test_memory_for_a_page_or_more_is_had_in_batches(
+    batched: FreeSpace, arena: PopulatedArena
+) -> None:
+    assert batched.take(PAGE_SECTORS) == [Run(0, PAGE_SECTORS)]
+    assert arena.populated == [(0, BATCH_SECTORS)]
+    assert batched.warm.sectors == BATCH_SECTORS - PAGE_SECTORS
+    batched.take(PAGE_SECTORS)
+    assert len(arena.populated) == 1
 
 
-def test_what_is_extended_goes_on_into_the_next_huge_page(huge: FreeSpace) -> None:
-    (run,) = huge.take(HUGE_SECTORS)
-    assert huge.take_at(run.place + HUGE_SECTORS, 9) == 9
-    assert huge._arena.backed == [run.place, run.place + HUGE_SECTORS]
+def test_what_is_extended_goes_on_into_the_next_batch(
+    batched: FreeSpace, arena: PopulatedArena
+) -> None:
+    batched.take(BATCH_SECTORS)
+    assert batched.take_at(BATCH_SECTORS, 9) == 9
+    assert arena.populated == [(0, BATCH_SECTORS), (BATCH_SECTORS, BATCH_SECTORS)]
 
 
-def test_less_than_a_page_takes_no_huge_page(huge: FreeSpace) -> None:
-    huge.take(PAGE_SECTORS - 1)
-    assert huge._arena.backed == []
+def test_less_than_a_page_takes_no_batch(batched: FreeSpace, arena: PopulatedArena) -> None:
+    batched.take(PAGE_SECTORS - 1)
+    assert arena.populated == []
 
 
-def test_where_no_huge_page_is_left_pages_do(huge: FreeSpace) -> None:
-    while huge.cold.sectors:
-        huge.take(HUGE_SECTORS)
-    huge.free(8, 64)
-    huge.cool()
-    assert huge.take(9) == [Run(8, 9)]
+def test_where_no_batch_is_left_pages_do(batched: FreeSpace) -> None:
+    while batched.cold.sectors:
+        batched.take(BATCH_SECTORS)
+    batched.free(8, 64)
+    batched.cool()
+    assert batched.take(9) == [Run(8, 9)]
 
 
-def test_a_system_that_refuses_is_asked_once(huge: FreeSpace) -> None:
-    huge._arena.backs = False
-    assert huge.take(PAGE_SECTORS)
-    assert huge._arena.backed == []
+def test_a_system_that_populates_nothing_is_not_asked(space: FreeSpace) -> None:
+    space.take(PAGE_SECTORS)
+    assert space.take_at(PAGE_SECTORS, BATCH_SECTORS) == BATCH_SECTORS
+    assert space.warm.sectors == 0
+
+
+def test_a_system_that_has_no_memory_leaves_the_sectors_cold(arena: PopulatedArena) -> None:
+    arena.has_memory = False
+    space = FreeSpace(arena, warm_sectors_max=MANY)
+    assert space.take(PAGE_SECTORS) == [Run(0, PAGE_SECTORS)]
+    assert space.warm.sectors == 0
 
 
 def test_half_of_what_nobody_needed_since_the_last_time_is_given_back(space: FreeSpace) -> None:
