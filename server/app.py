@@ -40,6 +40,7 @@ class Server:
     def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
         """Raises ConfigError for what cannot be had: an address, a size."""
         self._loop = loop
+        self._client_cache = config.client_cache
         self.counters = Counters()
         limits = Limits(size_bytes=config.size_bytes, inodes=config.inodes)
         try:
@@ -135,7 +136,12 @@ class Server:
         self.counters.connections += 1
         journal = Journal(peer)
         session = Session(
-            self.filesystem, self.counters, self._sessions, journal.report, journal.report_bug
+            self.filesystem,
+            self.counters,
+            self._sessions,
+            journal.report,
+            journal.report_bug,
+            client_cache=self._client_cache,
         )
         ClientTransport(self._hub, client, session, peer, self._disconnected)
         event(log, logging.DEBUG, "connected", peer=peer)

@@ -169,6 +169,12 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
         help="where Prometheus may read /metrics over HTTP, or none (default: %(default)s)",
     )
     parser.add_argument(
+        "--client-cache",
+        action="store_true",
+        help="let clients keep data of files between requests if they mount with a cache: faster, "
+        "but Linux 7.2 may lose what is appended then (see docs/operating.md)",
+    )
+    parser.add_argument(
         "--log-level",
         metavar="LEVEL",
         default="info",
@@ -201,6 +207,7 @@ def _config(options: argparse.Namespace, memory_bytes: Callable[[], int]) -> Con
         metrics=metrics,
         log_level=log_level,
         log_format=log_format,
+        client_cache=options.client_cache,
     )
 
 

@@ -95,6 +95,7 @@ class Config:
 
     *size_bytes* and *inodes* are the limits of the volume. *metrics* is where /metrics is served
     over HTTP, None for nowhere. *log_level* is one of LOG_LEVELS, *log_format* of LOG_FORMATS.
+    *client_cache* lets clients keep data of files between requests.
     """
 
     listen: tuple[Address, ...]
@@ -103,6 +104,7 @@ class Config:
     metrics: Address | None
     log_level: str
     log_format: str
+    client_cache: bool = False
 
 
 def parse_address(text: str, default_port: int) -> Address:

@@ -21,6 +21,13 @@ VALUES_BYTES_MAX: Final = 16 << 20  # of attributes that one connection is readi
 # qid.type by the type bits of the mode.
 QID_TYPES: Final = [0x80 if kind == 0o04 else 0x02 if kind == 0o12 else 0 for kind in range(16)]
 
+# What of an inode's version is told, by the type bits of the mode. A version of 0 has the Linux
+# client keep no data of a file between requests (fs/9p/fid.h). Without that, Linux 7.2 takes what
+# was written behind the size that a file had when it was looked up for a hole, as soon as its pages
+# leave the cache: with cache=mmap and cache=loose it reads zeros there, and writes them back.
+COUNTED_VERSIONS: Final = [0xFFFFFFFF] * 16
+CACHELESS_VERSIONS: Final = [0 if kind == 0o10 else 0xFFFFFFFF for kind in range(16)]
+
 Report = Callable[[str, dict[str, object]], None]
 
 
@@ -32,7 +39,8 @@ class Session:
     """What the server knows of one connection.
 
     *report* is told, as an event and its fields, what an operator wants to know. *on_bug* gets
-    every exception that should not have been.
+    every exception that should not have been. *client_cache* lets the client
+    keep data of files.
     """
 
     __slots__ = (
@@ -47,6 +55,7 @@ class Session:
         "on_bug",
         "report",
         "values_bytes",
+        "version_masks",
         "versioned",
     )
 
@@ -57,12 +66,15 @@ class Session:
         number: int = 0,
         report: Report = ignore,
         on_bug: Callable[[Exception], None] | None = None,
+        *,
+        client_cache: bool = False,
     ) -> None:
         self.filesystem = filesystem
         self.counters = counters
         self.number = number  # tells the owners of locks apart
         self.report = report
         self.on_bug = on_bug
+        self.version_masks = COUNTED_VERSIONS if client_cache else CACHELESS_VERSIONS
         self.fids = FidTable()
         self._reply_bytes_max = MSIZE_MAX
         self.agree(UNVERSIONED_FRAME_BYTES_MAX, versioned=False)
@@ -121,6 +133,11 @@ class Session:
         self._reply_bytes_max = reply_bytes_max
         self.data_bytes_max = min(self.msize - READ_OVERHEAD_BYTES, reply_bytes_max)
 
+    def qid(self, inode: Inode) -> Qid:
+        """How the protocol names an inode."""
+        kind = inode.mode >> 12
+        return Qid(QID_TYPES[kind], inode.version & self.version_masks[kind], inode.number)
+
     def opened(self, number: int) -> Fid:
         """An open fid; EBADF otherwise."""
         fid = self.fids[number]
@@ -144,11 +161,6 @@ class Session:
                     inode.locks.release(owner, 0, OFFSET_MAX)
             if not inode.locks.held:
                 inode.locks = None
-
-
-def qid_of(inode: Inode) -> Qid:
-    """How the protocol names an inode."""
-    return Qid(QID_TYPES[inode.mode >> 12], inode.version, inode.number)
 
 
 def directory_of(fid: Fid) -> Directory:

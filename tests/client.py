@@ -87,7 +87,8 @@ class Clock:
 class Server:
     """A file system, and the connections of its clients."""
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
+    def __init__(self, limits: Limits = LIMITS, *, client_cache: bool = False) -> None:
+        self.client_cache = client_cache
         self.clock = Clock()
         self.filesystem = FileSystem(limits, self.clock)
         self.counters = Counters()
@@ -151,6 +152,7 @@ class Client:
             number,
             report=lambda event, fields: server.reports.append((event, fields)),
             on_bug=raise_again,
+            client_cache=server.client_cache,
         )
         self.connection = Connection(self.session)
         self._tag = 0

@@ -26,7 +26,7 @@ from ram9.protocol.messages import (
     Tstatfs,
 )
 from ram9.server.dispatch import answers
-from ram9.server.session import Session, qid_of
+from ram9.server.session import Session
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import File, Symlink
 from ram9.storage.limits import NAME_BYTES_MAX
@@ -49,7 +49,7 @@ def getattr_(session: Session, request: Tgetattr) -> Rgetattr:
     btime_s, btime_ns = divmod(inode.btime_ns, NS)
     return Rgetattr(
         request.request_mask & GETATTR_ALL | GETATTR_BASIC,
-        qid_of(inode),
+        session.qid(inode),
         inode.mode,
         inode.uid,
         inode.gid,

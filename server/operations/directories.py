@@ -18,7 +18,7 @@ from ram9.protocol.messages import (
 )
 from ram9.server.dispatch import answers
 from ram9.server.operations.walk import named_by, parent_within
-from ram9.server.session import QID_TYPES, Session, directory_of, qid_of
+from ram9.server.session import QID_TYPES, Session, directory_of
 from ram9.storage.directories import DOT_COOKIE, DOTDOT_COOKIE
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory
@@ -37,7 +37,7 @@ def readdir(session: Session, request: Treaddir) -> Rreaddir:
     if not request.offset or not fid.last_cookie:
         fid.last_cookie = directory.entries.last_cookie
     entries: list[bytes] = []
-    for entry in _entries(fid.root, directory, request.offset, fid.last_cookie):
+    for entry in _entries(session, fid.root, directory, request.offset, fid.last_cookie):
         room -= len(entry)
         if room < 0:
             if not entries:
@@ -49,7 +49,7 @@ def readdir(session: Session, request: Treaddir) -> Rreaddir:
 
 
 def _entries(
-    root: Directory, directory: Directory, offset: int, last_cookie: int
+    session: Session, root: Directory, directory: Directory, offset: int, last_cookie: int
 ) -> Iterator[bytes]:
     """The entries behind *offset*, encoded; the ``..`` of what was attached is itself."""
     if not directory.nlink:
@@ -59,11 +59,13 @@ def _entries(
     if offset < DOTDOT_COOKIE:
         parent = parent_within(root, directory) or directory
         yield encode_entry(QTDIR, parent.version, parent.number, DOTDOT_COOKIE, DT_DIR, b"..")
+    masks = session.version_masks
     for cookie, name, inode in directory.entries.after(offset):
         if cookie > last_cookie:
             break
         kind = inode.mode >> 12  # the type that readdir(3) gives is the type bits of the mode
-        yield encode_entry(QID_TYPES[kind], inode.version, inode.number, cookie, kind, name)
+        version = inode.version & masks[kind]
+        yield encode_entry(QID_TYPES[kind], version, inode.number, cookie, kind, name)
 
 
 @answers(Tmkdir)
@@ -73,7 +75,7 @@ def mkdir(session: Session, request: Tmkdir) -> Rmkdir:
     directory = session.filesystem.mkdir(
         fid.inode, request.name, request.mode, fid.uid, request.gid
     )
-    return Rmkdir(qid_of(directory))
+    return Rmkdir(session.qid(directory))
 
 
 @answers(Tunlinkat)

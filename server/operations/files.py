@@ -26,7 +26,7 @@ from ram9.server.dispatch import answers
 from ram9.server.fids import Fid, ReadValue, WrittenValue
 from ram9.server.operations.attributes import SET_ID_BITS, without_set_id
 from ram9.server.operations.xattrs import write_value
-from ram9.server.session import Session, directory_of, qid_of
+from ram9.server.session import Session, directory_of
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory, File, Inode, Symlink
 from ram9.storage.landing import Landing
@@ -44,7 +44,7 @@ def lopen(session: Session, request: Tlopen) -> Rlopen:
     if request.flags & O_TRUNC and isinstance(fid.inode, File):
         _empty(session, fid.inode)
     _open(fid, request.flags)
-    return Rlopen(qid_of(fid.inode), 0)
+    return Rlopen(session.qid(fid.inode), 0)
 
 
 @answers(Tlcreate)
@@ -75,7 +75,7 @@ def lcreate(session: Session, request: Tlcreate) -> Rlcreate:
     _open(opened, request.flags)
     session.clunk(request.fid)  # it stood for the directory
     session.put(request.fid, opened)
-    return Rlcreate(qid_of(inode), 0)
+    return Rlcreate(session.qid(inode), 0)
 
 
 @answers(Tread)

@@ -13,7 +13,7 @@ from ram9.protocol.messages import (
     Tsymlink,
 )
 from ram9.server.dispatch import answers
-from ram9.server.session import Session, qid_of
+from ram9.server.session import Session
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Symlink
 
@@ -25,7 +25,7 @@ def symlink(session: Session, request: Tsymlink) -> Rsymlink:
     """Make a symbolic link: symlink(2)."""
     fid = session.fids[request.dfid]
     link = session.filesystem.symlink(fid.inode, request.name, request.symtgt, fid.uid, request.gid)
-    return Rsymlink(qid_of(link))
+    return Rsymlink(session.qid(link))
 
 
 @answers(Treadlink)
@@ -61,4 +61,4 @@ def mknod(session: Session, request: Tmknod) -> Rmknod:
         request.major,
         request.minor,
     )
-    return Rmknod(qid_of(inode))
+    return Rmknod(session.qid(inode))

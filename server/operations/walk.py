@@ -5,7 +5,7 @@ from ram9.protocol.messages import Qid, Rclunk, Rremove, Rwalk, Tclunk, Tremove,
 from ram9.server.dispatch import answers
 from ram9.server.fids import Fid, WrittenValue
 from ram9.server.operations.xattrs import commit_value
-from ram9.server.session import Session, qid_of
+from ram9.server.session import Session
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory, Inode
 
@@ -38,7 +38,7 @@ def walk(session: Session, request: Twalk) -> Rwalk:
             return Rwalk(tuple(found))
         parent = inode if isinstance(inode, Directory) else None
         inode = child
-        found.append(qid_of(inode))
+        found.append(session.qid(inode))
     session.put(request.newfid, Fid(inode, fid.uid, fid.root, parent, name))
     return Rwalk(tuple(found))
 

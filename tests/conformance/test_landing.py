@@ -29,7 +29,7 @@ def test_a_large_write_lands_in_its_file(client: Client, file: int, offset: int,
     after = client.getattr(file)
     assert after.size == offset + len(LARGE)
     assert after.mtime_s == after.ctime_s > before.mtime_s
-    assert after.qid.version != before.qid.version
+    assert after.data_version != before.data_version
     assert client.read(file, offset) == LARGE
     if 0 < offset < 1 << 20:
         assert client.read(file, 0, offset) == bytes(offset)

@@ -49,6 +49,7 @@ def test_help_names_every_option() -> None:
     assert (status, err) == (0, "")
     options = set(re.findall(r"^  (--[a-z-]+)", out, re.MULTILINE))
     assert options == {
+        "--client-cache",
         "--listen",
         "--allow-remote",
         "--size",

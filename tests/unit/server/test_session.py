@@ -9,7 +9,7 @@ from ram9.protocol.constants import NOFID
 from ram9.protocol.messages import Twalk
 from ram9.server import session
 from ram9.server.fids import Fid
-from ram9.server.session import directory_of, ignore, qid_of
+from ram9.server.session import directory_of, ignore
 from ram9.storage.errors import Errno, FileSystemError
 
 
@@ -75,7 +75,7 @@ def test_only_a_directory_is_a_directory(client: Client) -> None:
 def test_the_type_of_a_qid_is_that_of_the_mode(client: Client, mode: int, kind: int) -> None:
     inode = client.server.filesystem.root
     inode.mode = mode | 0o755
-    assert qid_of(inode).type == kind
+    assert client.session.qid(inode).type == kind
 
 
 def test_replies_hold_no_more_than_msize_and_the_limit(client: Client) -> None:
