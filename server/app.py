@@ -14,6 +14,7 @@ from typing import Final
 from ram9.protocol.constants import VERSION_9P2000_L
 from ram9.server.config import Address, Config, ConfigError
 from ram9.server.counters import Counters
+from ram9.server.lingering import has_spare_processor
 from ram9.server.listening import Listener, peer_of, prepare_client
 from ram9.server.logs import event
 from ram9.server.memory import MemoryLimit
@@ -52,7 +53,7 @@ class Server:
                 f"a file system of {config.size_bytes} bytes and {config.inodes} inodes cannot be "
                 f"made: {error}; choose another --size or --inodes"
             ) from error
-        self._hub = Hub(loop, self.filesystem.disk)
+        self._hub = Hub(loop, self.filesystem.disk, lingers=has_spare_processor())
         self._sessions = 0
         self._refusals_seen = 0
         self._is_full = False

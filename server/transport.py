@@ -17,11 +17,13 @@ from typing import Final
 from ram9.protocol.constants import MSIZE_MAX
 from ram9.protocol.errors import ProtocolError
 from ram9.server.connection import BATCH_BYTES_MAX, LARGE_FRAME_BYTES, Connection, Piece
+from ram9.server.lingering import LINGER_NS, LINGER_REQUESTS_MAX, Lingering
 from ram9.server.session import Session
 from ram9.storage.disk import Disk
 
 RECEIVE_BYTES: Final = 256 << 10
 IOV_MAX: Final = 1024  # limits.h: pieces of one sendmsg
+REPLY_PIECES_MAX: Final = 2  # of one reply: all but its data, and its data
 JOIN_BYTES_MAX: Final = 64 << 10  # up to here, one copy costs less than many pieces
 
 # A frame that began must end within this time: 1 MiB at 9 KB/s. So must the first Tversion.
@@ -42,15 +44,21 @@ class Hub:
         "buffers",
         "disk",
         "held_bytes",
+        "last_served",
+        "lingers",
         "loop",
         "received",
         "transports",
         "waiting",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, disk: Disk) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, disk: Disk, *, lingers: bool = False
+    ) -> None:
         self.loop = loop
         self.disk = disk
+        self.lingers = lingers  # see lingering.py
+        self.last_served: ClientTransport | None = None
         # Bytes are received here and answered before anything else is received.
         self.received = memoryview(bytearray(RECEIVE_BYTES))
         self.held_bytes = 0
@@ -109,6 +117,7 @@ class ClientTransport:
         "_frame_buffer",
         "_hub",
         "_is_frugal",
+        "_lingering",
         "_on_close",
         "_paused",
         "_rest",
@@ -141,6 +150,7 @@ class ClientTransport:
         self._begun = time.monotonic()  # when the frame that is arriving began; 0.0: there is none
         self._paused = False
         self._is_frugal = False
+        self._lingering = Lingering()
         hub.transports[self] = None
         hub.loop.add_reader(sock, self._readable)
 
@@ -153,6 +163,8 @@ class ClientTransport:
         hub.loop.remove_reader(self._socket)
         hub.loop.remove_writer(self._socket)
         hub.transports.pop(self, None)
+        if hub.last_served is self:
+            hub.last_served = None
         hub.disk.lent.pop(self._copy_backlog, None)
         self._socket.close()
         self._backlog.clear()
@@ -195,10 +207,10 @@ class ClientTransport:
     def _readable(self) -> None:
         # As _guarded, without its call: this runs for every request.
         try:
-            if self._connection.arrival is None:
-                self._receive()
-            else:
+            if self._connection.arrival is not None:
                 self._receive_large()
+            elif self._receive() and self._hub.lingers:
+                self._linger()
         except Exception as error:
             self._fail(error)
 
@@ -225,8 +237,11 @@ class ClientTransport:
                 self._session.on_bug(error)
             self.close("internal error")
 
-    def _receive(self) -> None:
-        """Receive into the shared buffer, behind what is left of the last time, and answer."""
+    def _receive(self) -> bool:
+        """Receive into the shared buffer, behind what is left of the last time, and answer.
+
+        True if that was one request, and nothing else is under way.
+        """
         received = self._hub.received
         start = len(self._rest)
         if start or self._hub.held_bytes > HELD_BYTES_MAX:
@@ -234,8 +249,28 @@ class ClientTransport:
             limit = start + SCARCE_RECEIVE_BYTES if self._hub.is_scarce else RECEIVE_BYTES
             received = received[start:limit]
         count = self._receive_into(received)
-        if count:
-            self._answer(start + count)
+        return count > 0 and self._answer(start + count)
+
+    def _linger(self) -> None:
+        """Wait a moment for the next request of a client that asks one after the other."""
+        hub, lingering = self._hub, self._lingering
+        if hub.last_served is not self:
+            hub.last_served = self  # somebody else was served before: there may be more of them
+            return
+        for _ in range(LINGER_REQUESTS_MAX):
+            if not lingering.is_worth_it():
+                return
+            before = self._counters.received_bytes
+            until_ns = time.perf_counter_ns() + LINGER_NS
+            is_alone = self._receive()
+            while self._counters.received_bytes == before and not self.is_closed:
+                if time.perf_counter_ns() > until_ns:
+                    lingering.note(came=False)
+                    return
+                is_alone = self._receive()
+            lingering.note(came=True)
+            if not is_alone:
+                return
 
     def _receive_large(self) -> None:
         """Receive more of a large frame where it is to be; answer it when all is there."""
@@ -265,8 +300,11 @@ class ClientTransport:
         self._hub.received[: len(rest)] = rest
         self._answer(len(rest))
 
-    def _answer(self, end: int) -> None:
-        """Answer the frames in the shared buffer, up to *end*; keep what is left for later."""
+    def _answer(self, end: int) -> bool:
+        """Answer the frames in the shared buffer, up to *end*; keep what is left for later.
+
+        True if that was one frame, and its reply is on its way.
+        """
         connection, view = self._connection, self._hub.received
         if (self._hub.held_bytes > HELD_BYTES_MAX) is not self._is_frugal:
             self._be_frugal(frugal=self._hub.is_scarce)
@@ -279,11 +317,13 @@ class ClientTransport:
             if stop in (start, end) or self._backlog or self.is_closed:
                 break
         if self.is_closed:
-            return
+            return False
         if stop and self._session.versioned:
             self._begun = 0.0
         if stop < end or self._rest:
             self._keep(view, stop, end)
+            return False
+        return len(replies) <= REPLY_PIECES_MAX and not self._backlog
 
     def _be_frugal(self, *, frugal: bool) -> None:
         """Have the client make us hold little, or as much as is good for speed."""

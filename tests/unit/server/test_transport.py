@@ -11,12 +11,13 @@ from tests.running_server import RunningServer, running
 from tests.socket_client import attach_frame, version_frame, wait_until
 
 from ram9.protocol.codec import frame
-from ram9.protocol.constants import NOTAG
+from ram9.protocol.constants import NOTAG, VERSION_9P2000_L
 from ram9.protocol.frames import FrameBuffer
-from ram9.protocol.messages import Rread, Tgetattr, Tread
+from ram9.protocol.messages import Rread, Tflush, Tgetattr, Tread, Tversion
 from ram9.server import transport
 from ram9.server.connection import Piece
 from ram9.server.counters import Counters
+from ram9.server.lingering import Lingering
 from ram9.server.session import Session
 from ram9.server.transport import ClientTransport, Hub, _behind, _joined
 from ram9.storage.filesystem import FileSystem
@@ -217,3 +218,80 @@ def test_a_transport_leaves_nothing_with_the_hub(server: RunningServer) -> None:
         0,
         0,
     )
+
+
+# Lingering
+
+
+def asks(pair: Pair, tag: int) -> None:
+    pair.ours.sendall(frame(Tversion(8192, VERSION_9P2000_L), tag))
+
+
+@pytest.fixture
+def lingering(hub: Hub, pair: Pair) -> Pair:
+    """A client that has just been served, by a server that lingers."""
+    hub.lingers = True
+    asks(pair, 1)
+    pair.transport._readable()
+    assert pair.ours.recv(100)[5] == 1
+    return pair
+
+
+def test_one_that_asks_again_at_once_is_waited_for(
+    lingering: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "LINGER_NS", 60 * 10**9)
+    monkeypatch.setattr(transport, "LINGER_REQUESTS_MAX", 1)
+    answered = []
+
+    def ask_again() -> None:
+        answered.append(lingering.ours.recv(100)[5])
+        asks(lingering, 3)
+
+    asks(lingering, 2)
+    client = threading.Thread(target=ask_again)
+    client.start()
+    lingering.transport._readable()
+    client.join()
+    assert answered == [2]
+    assert lingering.ours.recv(100)[5] == 3
+
+
+def test_where_nothing_comes_less_is_waited_for(
+    lingering: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "LINGER_NS", 0)
+    asks(lingering, 2)
+    lingering.transport._readable()
+    assert not lingering.transport._lingering.is_worth_it()
+
+
+def test_one_that_goes_while_it_is_waited_for_is_closed(
+    lingering: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "LINGER_NS", 60 * 10**9)
+    asks(lingering, 2)
+    lingering.ours.shutdown(socket.SHUT_WR)
+    lingering.transport._readable()
+    assert lingering.reasons == ["closed by the client"]
+    assert lingering.transport._hub.last_served is None
+
+
+def test_nobody_is_waited_for_while_others_ask(
+    lingering: Pair, hub: Hub, filesystem: FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Lingering, "is_worth_it", lambda _self: pytest.fail("it lingered"))
+    other = Pair(hub, filesystem)
+    for pair in (other, lingering, other):
+        asks(pair, 2)
+        pair.transport._readable()
+    other.close()
+
+
+def test_one_with_several_requests_under_way_is_not_waited_for(
+    lingering: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Lingering, "is_worth_it", lambda _self: pytest.fail("it lingered"))
+    asks(lingering, 2)
+    lingering.ours.sendall(2 * frame(Tflush(1), 3))
+    lingering.transport._readable()
