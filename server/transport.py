@@ -23,7 +23,7 @@ from ram9.storage.disk import Disk
 
 RECEIVE_BYTES: Final = 256 << 10
 IOV_MAX: Final = 1024  # limits.h: pieces of one sendmsg
-REPLY_PIECES_MAX: Final = 2  # of one reply: all but its data, and its data
+FEW_PIECES: Final = 2  # a reply and its data
 JOIN_BYTES_MAX: Final = 64 << 10  # up to here, one copy costs less than many pieces
 
 # A frame that began must end within this time: 1 MiB at 9 KB/s. So must the first Tversion.
@@ -240,7 +240,7 @@ class ClientTransport:
     def _receive(self) -> bool:
         """Receive into the shared buffer, behind what is left of the last time, and answer.
 
-        True if that was one request, and nothing else is under way.
+        True if there was one request, or hardly more, and nothing else is under way.
         """
         received = self._hub.received
         start = len(self._rest)
@@ -303,7 +303,7 @@ class ClientTransport:
     def _answer(self, end: int) -> bool:
         """Answer the frames in the shared buffer, up to *end*; keep what is left for later.
 
-        True if that was one frame, and its reply is on its way.
+        True if there was one frame, or hardly more, and all replies are on their way.
         """
         connection, view = self._connection, self._hub.received
         if (self._hub.held_bytes > HELD_BYTES_MAX) is not self._is_frugal:
@@ -323,7 +323,7 @@ class ClientTransport:
         if stop < end or self._rest:
             self._keep(view, stop, end)
             return False
-        return len(replies) <= REPLY_PIECES_MAX and not self._backlog
+        return len(replies) <= FEW_PIECES and not self._backlog
 
     def _be_frugal(self, *, frugal: bool) -> None:
         """Have the client make us hold little, or as much as is good for speed."""

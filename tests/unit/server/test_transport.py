@@ -293,5 +293,5 @@ def test_one_with_several_requests_under_way_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(Lingering, "is_worth_it", lambda _self: pytest.fail("it lingered"))
     asks(lingering, 2)
-    lingering.ours.sendall(2 * frame(Tflush(1), 3))
+    lingering.ours.sendall(3 * frame(Tflush(1), 3))
     lingering.transport._readable()
