@@ -14,13 +14,14 @@ from typing import Final
 from ram9.protocol.constants import VERSION_9P2000_L
 from ram9.server.config import Address, Config, ConfigError
 from ram9.server.counters import Counters
+from ram9.server.hub import HELD_BYTES_MAX, Hub
 from ram9.server.lingering import has_spare_processor
 from ram9.server.listening import Listener, peer_of, prepare_client
 from ram9.server.logs import event
 from ram9.server.memory import MemoryLimit
 from ram9.server.metrics import MetricsServer, registry_of
 from ram9.server.session import Session
-from ram9.server.transport import ClientTransport, Hub
+from ram9.server.transport import ClientTransport
 from ram9.server.version import VERSION
 from ram9.storage.errors import FileSystemError
 from ram9.storage.filesystem import FileSystem
@@ -32,14 +33,23 @@ DRAIN_SECONDS_MAX: Final = 5.0
 SWEEP_SECONDS: Final = 1.0
 ACCEPTS_MAX: Final = 64  # new clients at a time, so that the others are not kept waiting
 ACCEPT_AGAIN_SECONDS: Final = 1.0
+HELD_BYTES_MIN: Final = 16 << 20  # with less, a few large requests could not arrive
 FULL_AGAIN: Final = 0.9  # below this share of its limit, a disk that was full is no longer
 
 
 class Server:
     """One file system and everybody who is connected to it."""
 
-    def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
-        """Raises ConfigError for what cannot be had: an address, a size."""
+    def __init__(
+        self,
+        config: Config,
+        loop: asyncio.AbstractEventLoop,
+        memory_bytes: int | None = None,
+    ) -> None:
+        """*memory_bytes* is what this process may use, if that is known.
+
+        Raises ConfigError for what cannot be had: an address, a size.
+        """
         self._loop = loop
         self._client_cache = config.client_cache
         self.counters = Counters()
@@ -53,7 +63,12 @@ class Server:
                 f"a file system of {config.size_bytes} bytes and {config.inodes} inodes cannot be "
                 f"made: {error}; choose another --size or --inodes"
             ) from error
-        self._hub = Hub(loop, self.filesystem.disk, lingers=has_spare_processor())
+        self._hub = Hub(
+            loop,
+            self.filesystem.disk,
+            held_bytes_max(config.size_bytes, memory_bytes),
+            lingers=has_spare_processor(),
+        )
         self._sessions = 0
         self._refusals_seen = 0
         self._is_full = False
@@ -154,10 +169,10 @@ class Server:
 
     def _sweep(self) -> None:
         """What is done once a second."""
+        self._loop.call_later(SWEEP_SECONDS, self._sweep)  # first, whatever happens below
         self._hub.sweep(time.monotonic())
         self._watch_space()
         self._give_back_memory()
-        self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def _watch_space(self) -> None:
         """Log when the file system first turns something away, and again after it had room."""
@@ -223,7 +238,7 @@ async def serve(config: Config, memory: MemoryLimit | None) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError if it cannot begin."""
     loop = asyncio.get_running_loop()
     _allow_many_clients()
-    server = Server(config, loop)
+    server = Server(config, loop, memory.size_bytes if memory is not None else None)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
@@ -270,6 +285,13 @@ def mount_line(address: Address) -> str:
     )
     port = "" if address.port == 564 else f",port={address.port}"
     return f"mount -t 9p -o trans=tcp{port},version=9p2000.L,msize=1044504 {host} /mnt/ram"
+
+
+def held_bytes_max(size_bytes: int, memory_bytes: int | None) -> int:
+    """What clients may make the server hold: a quarter of the memory that the disk leaves."""
+    if memory_bytes is None:
+        return HELD_BYTES_MAX
+    return min(HELD_BYTES_MAX, max(HELD_BYTES_MIN, (memory_bytes - size_bytes) // 4))
 
 
 def _metrics_server(address: Address, server: Server) -> MetricsServer:

@@ -22,8 +22,6 @@ LARGE_FRAME_BYTES: Final = 32 << 10
 # Replies are sent once they come to this.
 BATCH_BYTES_MAX: Final = 256 << 10
 
-SMALL_REPLY_BYTES: Final = 32  # about what a reply holds, beside data
-
 TVERSION: Final = Tversion.number
 TWRITE: Final = Twrite.number
 UNVERSIONED: Final = rows(versioned=False)
@@ -106,27 +104,30 @@ class Connection:
                 break
             requests[kind] += 1
             decode, handler = rows[kind]
+            data: Piece | None = None
             try:
-                reply = handler(session, decode(view, start + HEADER_BYTES, stop))
-                head = reply.encode(tag)
-            except FileSystemError as refusal:
-                self._counters.errors[kind, refusal.errno] += 1
-                replies.append(Rlerror(refusal.errno).encode(tag))
-                start = stop
-                continue
-            except Exception as error:
-                replies.append(self._failure(kind, error).encode(tag))
-                start = stop
-                continue
+                request = decode(view, start + HEADER_BYTES, stop)
+            except ProtocolError:
+                head = self._malformed(kind).encode(tag)
+            else:
+                try:
+                    reply = handler(session, request)
+                    head = reply.encode(tag)
+                    if reply.has_data:
+                        data = reply.data
+                except FileSystemError as refusal:
+                    self._counters.errors[kind, refusal.errno] += 1
+                    head = Rlerror(refusal.errno).encode(tag)
+                except Exception as error:
+                    head = self._failure(kind, error).encode(tag)
             start = stop
             replies.append(head)
-            if reply.has_data:
-                data: Piece = reply.data
+            room_bytes -= len(head)
+            if data is not None:
                 replies.append(data)
                 room_bytes -= len(data)
                 if type(data) is memoryview:
                     break
-            room_bytes -= SMALL_REPLY_BYTES
             # The limits that hold for the next frame may be others.
             if room_bytes <= 0 or kind == TVERSION:
                 break
@@ -206,15 +207,16 @@ class Connection:
         # A list of its own: the landing still needs all of them.
         return Arrival(tag, list(write.landing.views), write=write)
 
+    def _malformed(self, kind: int) -> Rlerror:
+        """What a request gets whose body is not what its type says: the frames are still whole."""
+        self._counters.protocol_errors["malformed message"] += 1
+        self._counters.errors[kind, Errno.EINVAL] += 1
+        return Rlerror(Errno.EINVAL)
+
     def _failure(self, kind: int, error: Exception) -> Rlerror:
-        """What a request gets whose body is malformed (EINVAL), or that met a bug (EIO)."""
-        if isinstance(error, ProtocolError):
-            errno = Errno.EINVAL
-            self._counters.protocol_errors["malformed message"] += 1
-        else:
-            errno = Errno.EIO
-            self._counters.internal_errors += 1
-            if self.session.on_bug is not None:
-                self.session.on_bug(error)
-        self._counters.errors[kind, errno] += 1
-        return Rlerror(errno)
+        """What a request gets that met a bug of ours."""
+        self._counters.internal_errors += 1
+        self._counters.errors[kind, Errno.EIO] += 1
+        if self.session.on_bug is not None:
+            self.session.on_bug(error)
+        return Rlerror(Errno.EIO)

@@ -14,10 +14,12 @@ class Counters:
         "errors",
         "fids",
         "internal_errors",
+        "locks",
         "protocol_errors",
         "received_bytes",
         "requests",
         "sent_bytes",
+        "values_bytes",
     )
 
     def __init__(self) -> None:
@@ -30,3 +32,5 @@ class Counters:
         self.connections = 0  # open now
         self.accepted = 0
         self.fids = 0  # open now
+        self.locks = 0  # held now
+        self.values_bytes = 0  # of extended attributes that are being read or written

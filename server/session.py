@@ -15,8 +15,11 @@ from ram9.storage.locks import OFFSET_MAX
 # A Tversion has 21 bytes: before it nobody may make us hold more than a little.
 UNVERSIONED_FRAME_BYTES_MAX: Final = 8192
 FIDS_MAX: Final = 1 << 20  # of one connection: cache=loose keeps one for each name it ever saw
-LOCKS_MAX: Final = 1 << 16  # on one inode
+FIDS_TOTAL_MAX: Final = 1 << 22  # of all connections
+LOCKS_MAX: Final = 1 << 12  # on one inode: each is looked at for every request about locks
+LOCKS_TOTAL_MAX: Final = 1 << 18
 VALUES_BYTES_MAX: Final = 16 << 20  # of attributes that one connection is reading or writing
+VALUES_TOTAL_BYTES_MAX: Final = 64 << 20
 
 # qid.type by the type bits of the mode.
 QID_TYPES: Final = [0x80 if kind == 0o04 else 0x02 if kind == 0o12 else 0 for kind in range(16)]
@@ -44,6 +47,7 @@ class Session:
     """
 
     __slots__ = (
+        "_opens",
         "_reply_bytes_max",
         "counters",
         "data_bytes_max",
@@ -79,6 +83,7 @@ class Session:
         self._reply_bytes_max = MSIZE_MAX
         self.agree(UNVERSIONED_FRAME_BYTES_MAX, versioned=False)
         self.locked: set[Inode] = set()  # where this session may hold locks
+        self._opens: dict[Inode, int] = {}  # open fids
         self.values_bytes = 0
 
     def put(self, number: int, fid: Fid) -> None:
@@ -98,6 +103,9 @@ class Session:
         elif len(fids) >= FIDS_MAX:
             self.filesystem.release(fid.inode)
             raise FileSystemError(Errno.EMFILE)
+        elif self.counters.fids >= FIDS_TOTAL_MAX:
+            self.filesystem.release(fid.inode)
+            raise FileSystemError(Errno.ENFILE)
         fids[number] = fid
         self.counters.fids += 1
 
@@ -108,17 +116,14 @@ class Session:
         self.counters.fids -= 1
         inode = fid.inode
         if fid.value is not None:
-            self.values_bytes -= len(fid.value.data)
-        if self.locked and fid.opened and inode in self.locked:
-            self._unlock_unless_open(inode)
+            self.hold_value(-len(fid.value.data))
+        if fid.opened:
+            self._note_closed(inode)
         self.filesystem.release(inode)
         return fid
 
     def close(self) -> None:
         """Forget everything: all fids, locks, and values that were not yet set."""
-        for inode in self.locked:
-            self._unlock(inode)
-        self.locked.clear()
         for number in list(self.fids):
             self.clunk(number)
 
@@ -145,21 +150,41 @@ class Session:
             raise FileSystemError(Errno.EBADF)
         return fid
 
-    def _unlock_unless_open(self, inode: Inode) -> None:
-        """Free this session's locks on an inode that it has no longer open.
+    def note_opened(self, inode: Inode) -> None:
+        """Count an open fid of *inode*."""
+        self._opens[inode] = self._opens.get(inode, 0) + 1
+
+    def hold_value(self, count_bytes: int) -> None:
+        """Hold more bytes of attribute values, or fewer; ENOMEM beyond what is bearable."""
+        if count_bytes > 0 and (
+            self.values_bytes + count_bytes > VALUES_BYTES_MAX
+            or self.counters.values_bytes + count_bytes > VALUES_TOTAL_BYTES_MAX
+        ):
+            raise FileSystemError(Errno.ENOMEM)
+        self.values_bytes += count_bytes
+        self.counters.values_bytes += count_bytes
+
+    def _note_closed(self, inode: Inode) -> None:
+        """Uncount an open fid; with the last one go this session's locks on the inode.
 
         The Linux client unlocks when it closes; this is for those that do not.
         """
-        if not any(fid.inode is inode and fid.opened for fid in self.fids.values()):
-            self._unlock(inode)
-            self.locked.discard(inode)
+        self._opens[inode] -= 1
+        if not self._opens[inode]:
+            del self._opens[inode]
+            if inode in self.locked:
+                self.locked.discard(inode)
+                self._unlock(inode)
 
     def _unlock(self, inode: Inode) -> None:
-        if inode.locks is not None:
-            for owner in {lock.owner for lock in inode.locks.held}:
+        locks = inode.locks
+        if locks is not None:
+            before = len(locks.held)
+            for owner in {lock.owner for lock in locks.held}:
                 if isinstance(owner, tuple) and owner[0] == self.number:
-                    inode.locks.release(owner, 0, OFFSET_MAX)
-            if not inode.locks.held:
+                    locks.release(owner, 0, OFFSET_MAX)
+            self.counters.locks += len(locks.held) - before
+            if not locks.held:
                 inode.locks = None
 
 

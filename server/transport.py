@@ -6,7 +6,6 @@ into a file's sectors. And what one call sends is known to be sent: so bytes of 
 copy, except where the kernel has no room for them.
 """
 
-import asyncio
 import errno
 import socket
 import time
@@ -17,88 +16,16 @@ from typing import Final
 from ram9.protocol.constants import MSIZE_MAX
 from ram9.protocol.errors import ProtocolError
 from ram9.server.connection import BATCH_BYTES_MAX, LARGE_FRAME_BYTES, Connection, Piece
+from ram9.server.hub import RECEIVE_BYTES, SCARCE_BATCH_BYTES, SCARCE_RECEIVE_BYTES, Hub
 from ram9.server.lingering import LINGER_NS, LINGER_REQUESTS_MAX, Lingering
 from ram9.server.session import Session
-from ram9.storage.disk import Disk
 
-RECEIVE_BYTES: Final = 256 << 10
 IOV_MAX: Final = 1024  # limits.h: pieces of one sendmsg
 FEW_PIECES: Final = 2  # a reply and its data
 JOIN_BYTES_MAX: Final = 64 << 10  # up to here, one copy costs less than many pieces
 
 # A frame that began must end within this time: 1 MiB at 9 KB/s. So must the first Tversion.
 FRAME_SECONDS_MAX: Final = 120.0
-
-# What all clients together may make us hold (unsent replies, incomplete frames) before each of them
-# gets less: replies in small batches, reads of a page, and large frames one after the other.
-HELD_BYTES_MAX: Final = 256 << 20
-SCARCE_BATCH_BYTES: Final = 4 << 10
-SCARCE_RECEIVE_BYTES: Final = 8 << 10
-
-
-class Hub:
-    """What the transports of one server share."""
-
-    __slots__ = (
-        "arriving",
-        "buffers",
-        "disk",
-        "held_bytes",
-        "last_served",
-        "lingers",
-        "loop",
-        "received",
-        "transports",
-        "waiting",
-    )
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, disk: Disk, *, lingers: bool = False
-    ) -> None:
-        self.loop = loop
-        self.disk = disk
-        self.lingers = lingers  # see lingering.py
-        self.last_served: ClientTransport | None = None
-        # Bytes are received here and answered before anything else is received.
-        self.received = memoryview(bytearray(RECEIVE_BYTES))
-        self.held_bytes = 0
-        self.transports: dict[ClientTransport, None] = {}
-        self.waiting: deque[ClientTransport] = deque()  # for memory to receive a large frame into
-        self.buffers: list[bytearray] = []  # spare ones
-        self.arriving = 0  # how many are not
-
-    @property
-    def is_scarce(self) -> bool:
-        return self.held_bytes > HELD_BYTES_MAX
-
-    @property
-    def has_room(self) -> bool:
-        """Whether a large frame may get a buffer: one always may, so that somebody goes on."""
-        return not self.arriving or not self.is_scarce
-
-    def take_buffer(self, size_bytes: int) -> bytearray:
-        """A buffer of at least *size_bytes* for a frame."""
-        self.arriving += 1
-        for index, buffer in enumerate(self.buffers):
-            if len(buffer) >= size_bytes:
-                return self.buffers.pop(index)
-        return bytearray(size_bytes)
-
-    def return_buffer(self, buffer: bytearray) -> None:
-        self.arriving -= 1
-        if len(self.buffers) < 4:
-            self.buffers.append(buffer)
-
-    def release(self, count_bytes: int) -> None:
-        """Note that *count_bytes* are no longer held; wake the next who waits for that."""
-        self.held_bytes -= count_bytes
-        if self.waiting and self.has_room:
-            self.loop.call_soon(self.waiting.popleft().resume)
-
-    def sweep(self, now: float) -> None:
-        """Close the connections whose frame takes too long to arrive."""
-        for transport in list(self.transports):
-            transport.close_if_late(now)
 
 
 class ClientTransport:
@@ -244,7 +171,7 @@ class ClientTransport:
         """
         received = self._hub.received
         start = len(self._rest)
-        if start or self._hub.held_bytes > HELD_BYTES_MAX:
+        if start or self._hub.is_scarce:
             received[:start] = self._rest
             limit = start + SCARCE_RECEIVE_BYTES if self._hub.is_scarce else RECEIVE_BYTES
             received = received[start:limit]
@@ -306,7 +233,7 @@ class ClientTransport:
         True if there was one frame, or hardly more, and all replies are on their way.
         """
         connection, view = self._connection, self._hub.received
-        if (self._hub.held_bytes > HELD_BYTES_MAX) is not self._is_frugal:
+        if self._hub.is_scarce is not self._is_frugal:
             self._be_frugal(frugal=self._hub.is_scarce)
         start = stop = 0
         while True:
@@ -333,18 +260,17 @@ class ClientTransport:
 
     def _keep(self, view: memoryview, start: int, end: int) -> None:
         """Keep the unanswered bytes view[start:end], or let a large frame arrive elsewhere."""
-        hub, connection = self._hub, self._connection
-        held_bytes = len(self._rest)
-        self._rest = b""
+        rest = b""
         if start < end:
-            size = 0 if self._backlog else connection.expects(view, start, end)
+            size = 0 if self._backlog else self._connection.expects(view, start, end)
             if size < LARGE_FRAME_BYTES or not self._begin_arrival(view, start, end, size):
-                self._rest = bytes(view[start:end])
+                rest = bytes(view[start:end])
             if not self._begun:
                 self._begun = time.monotonic()
-        if held_bytes or self._rest:
-            hub.held_bytes += len(self._rest)
-            hub.release(held_bytes)
+        # Last, for what is above may raise, and then the rest that is counted is the one we have.
+        held_bytes, self._rest = len(self._rest), rest
+        self._hub.held_bytes += len(rest)
+        self._hub.release(held_bytes)
 
     def _begin_arrival(self, view: memoryview, start: int, end: int, size: int) -> bool:
         """Let a large frame arrive in its file or in a buffer; False while there is no memory."""

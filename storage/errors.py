@@ -21,7 +21,8 @@ class Errno(IntEnum):
     ENOTDIR = 20
     EISDIR = 21
     EINVAL = 22
-    EMFILE = 24  # too many fids
+    ENFILE = 23  # too many fids of all clients
+    EMFILE = 24  # too many fids of one client
     EFBIG = 27  # past the largest file
     ENOSPC = 28  # the volume's bytes or inodes are used up
     EROFS = 30

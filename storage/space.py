@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from ram9.storage.arena import Arena
 from ram9.storage.limits import PAGE_SECTORS
 
+RUNS_AT_ONCE_MAX: Final = 8192  # to look at before requests get their turn: some 40 ms
 BATCH_SECTORS: Final = 2048  # cold sectors that turn warm at a time: 1 MiB
 
 
@@ -98,13 +99,21 @@ class FreeRuns:
         newest = self._newest(self._occupied.bit_length() - 1)
         return Run(newest, self.take_at(newest, count_max))
 
-    def runs_of_at_least(self, count: int) -> list[Run]:
-        """The runs in classes of at least *count* sectors, a power of two; the oldest first."""
-        return [
-            Run(place, self._count_at[place])
-            for size_class in range(count.bit_length(), len(self._stacks))
-            for place in self._compact(size_class)
-        ]
+    def oldest(self, count: int, runs_max: int) -> list[Run]:
+        """Some runs in classes of at least *count* sectors, a power of two; the oldest of each.
+
+        At most *runs_max*. They are the newest now: who asks again is given others.
+        """
+        found: list[Run] = []
+        for size_class in range(count.bit_length(), len(self._stacks)):
+            stack = self._stacks[size_class]
+            places = stack[: runs_max - len(found)]
+            del stack[: len(places)]
+            for place in dict.fromkeys(places):
+                if self._count_at.get(place, 0).bit_length() == size_class:
+                    stack.append(place)
+                    found.append(Run(place, self._count_at[place]))
+        return found
 
     def _newest(self, size_class: int) -> int:
         """The first sector of the newest run in a class that has runs."""
@@ -161,6 +170,7 @@ class FreeSpace:
 
     __slots__ = (
         "_arena",
+        "_is_cooled",
         "_trim_above_sectors",
         "_warm_sectors_max",
         "_warm_sectors_min",
@@ -171,6 +181,7 @@ class FreeSpace:
     def __init__(self, arena: Arena, warm_sectors_max: int) -> None:
         self._arena = arena
         self._warm_sectors_max = warm_sectors_max
+        self._is_cooled = True  # whether all pages that can be given back were
         self._trim_above_sectors = warm_sectors_max
         self._warm_sectors_min = 0  # since decay() was last called
         self.warm = FreeRuns()
@@ -246,6 +257,7 @@ class FreeSpace:
 
     def _populate(self, place: int) -> bool:
         populated = self._arena.populate(place, BATCH_SECTORS)
+        self._is_cooled = False
         (self.warm if populated else self.cold).add(place, BATCH_SECTORS)
         return populated
 
@@ -255,21 +267,25 @@ class FreeSpace:
     def free(self, place: int, count: int) -> None:
         """Make *count* sectors free; their pages stay warm up to the watermark."""
         self.warm.add(place, count)
+        self._is_cooled = False
         if self.warm.sectors > self._trim_above_sectors:
             # Runs of 16 sectors or more have a whole page each: fragments are left to cool().
-            self._give_back(self._warm_sectors_max // 2, 2 * PAGE_SECTORS)
+            self._give_back(self._warm_sectors_max // 2, 2 * PAGE_SECTORS, RUNS_AT_ONCE_MAX)
             # What cannot be given back yet must not be looked at again for every freed sector.
             self._trim_above_sectors = self.warm.sectors + self._warm_sectors_max // 2
 
     def cool(self) -> None:
-        """Give every whole free page back to the system."""
-        self._give_back(0, PAGE_SECTORS)
+        """Give free pages back to the system: all of them, if need be in several calls."""
+        if not self._is_cooled:
+            looked_at = self._give_back(0, PAGE_SECTORS, RUNS_AT_ONCE_MAX)
+            self._is_cooled = looked_at < RUNS_AT_ONCE_MAX
         self._trim_above_sectors = max(self._warm_sectors_max, self.warm.sectors)
         self._warm_sectors_min = self.warm.sectors
 
     def decay(self) -> None:
-        """Give back half of the warm sectors that nobody needed since the last time."""
-        self._give_back(self.warm.sectors - self._warm_sectors_min // 2, PAGE_SECTORS)
+        """Give back about half of the warm sectors that nobody needed since the last time."""
+        keep_sectors = self.warm.sectors - self._warm_sectors_min // 2
+        self._give_back(keep_sectors, 2 * PAGE_SECTORS, RUNS_AT_ONCE_MAX // 8)
         self._warm_sectors_min = self.warm.sectors
 
     def _warm_page_of(self, end: int) -> None:
@@ -280,17 +296,22 @@ class FreeSpace:
             assert taken == rest
             self.warm.add(end, rest)
 
-    def _give_back(self, keep_sectors: int, run_sectors_min: int) -> None:
-        for place, count in self.warm.runs_of_at_least(run_sectors_min):
-            if self.warm.sectors <= keep_sectors:
-                break
+    def _give_back(self, keep_sectors: int, run_sectors_min: int, runs_max: int) -> int:
+        """Turn warm pages cold until *keep_sectors* are left; return how many runs were seen."""
+        if self.warm.sectors <= keep_sectors:
+            return 0
+        runs = self.warm.oldest(run_sectors_min, runs_max)
+        for place, count in runs:
             first = -(-place // PAGE_SECTORS) * PAGE_SECTORS
             end = (place + count) // PAGE_SECTORS * PAGE_SECTORS
             if first < end:
+                self._arena.give_back(first, end - first)
                 self.warm.take_at(place, count)
                 if place < first:
                     self.warm.add(place, first - place)
                 if end < place + count:
                     self.warm.add(end, place + count - end)
-                self._arena.give_back(first, end - first)
                 self.cold.add(first, end - first)
+                if self.warm.sectors <= keep_sectors:
+                    break
+        return len(runs)

@@ -16,7 +16,7 @@ from tests.socket_client import PATIENCE_SECONDS, SocketClient, wait_until
 from ram9.server.app import Server
 from ram9.server.config import Address, Config
 from ram9.server.counters import Counters
-from ram9.server.transport import Hub
+from ram9.server.hub import Hub
 from ram9.storage.check import check
 from ram9.storage.filesystem import FileSystem
 

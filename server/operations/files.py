@@ -42,8 +42,8 @@ def lopen(session: Session, request: Tlopen) -> Rlopen:
         raise FileSystemError(Errno.EBUSY)
     _check_open(fid.inode, request.flags)
     if request.flags & O_TRUNC and isinstance(fid.inode, File):
-        _empty(session, fid.inode)
-    _open(fid, request.flags)
+        _empty(session, fid, fid.inode)
+    _open(session, fid, request.flags)
     return Rlopen(session.qid(fid.inode), 0)
 
 
@@ -68,11 +68,11 @@ def lcreate(session: Session, request: Tlcreate) -> Rlcreate:
             raise FileSystemError(Errno.EISDIR)
         inode = existing
         if request.flags & O_TRUNC and isinstance(existing, File):
-            _empty(session, existing)
+            _empty(session, fid, existing)
     else:
         inode = filesystem.create(directory, request.name, request.mode, fid.uid, request.gid)
     opened = Fid(inode, fid.uid, fid.root, directory, request.name)
-    _open(opened, request.flags)
+    _open(session, opened, request.flags)
     session.clunk(request.fid)  # it stood for the directory
     session.put(request.fid, opened)
     return Rlcreate(session.qid(inode), 0)
@@ -179,9 +179,10 @@ def _check_open(inode: Inode, flags: int) -> None:
         raise FileSystemError(Errno.ENXIO)
 
 
-def _open(fid: Fid, flags: int) -> None:
+def _open(session: Session, fid: Fid, flags: int) -> None:
     access = flags & O_ACCMODE
     fid.opened = True
+    session.note_opened(fid.inode)
     fid.readable = access in (O_RDONLY, O_RDWR)
     fid.writable = access in (O_WRONLY, O_RDWR)
     # A caching client opens for both and keeps APPEND, but writes back whole pages at their own
@@ -189,8 +190,10 @@ def _open(fid: Fid, flags: int) -> None:
     fid.append = access == O_WRONLY and bool(flags & O_APPEND)
 
 
-def _empty(session: Session, file: File) -> None:
-    session.filesystem.set_attributes(file, size_bytes=0, mtime_ns=session.filesystem.now_ns())
+def _empty(session: Session, fid: Fid, file: File) -> None:
+    mode = without_set_id(file.mode) if fid.uid else file.mode
+    now_ns = session.filesystem.now_ns()
+    session.filesystem.set_attributes(file, size_bytes=0, mode=mode, mtime_ns=now_ns)
 
 
 def _drop_set_id(session: Session, file: File) -> None:

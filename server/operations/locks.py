@@ -13,13 +13,13 @@ from ram9.protocol.constants import (
 )
 from ram9.protocol.messages import Rgetlock, Rlock, Tgetlock, Tlock
 from ram9.server.dispatch import answers
-from ram9.server.session import LOCKS_MAX, Session
+from ram9.server.session import LOCKS_MAX, LOCKS_TOTAL_MAX, Session
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Inode
 from ram9.storage.locks import OFFSET_MAX, Lock, Locks
 
 # Linux sends its host name, of 64 bytes at most. It is kept with each lock, and told to others.
-CLIENT_ID_BYTES_MAX: Final = 1024
+CLIENT_ID_BYTES_MAX: Final = 255
 
 Owner = tuple[int, int, bytes]  # session, process and host: two mounts may share the latter two
 
@@ -45,11 +45,13 @@ def lock(session: Session, request: Tlock) -> Rlock:
     if request.type not in (LOCK_TYPE_RDLCK, LOCK_TYPE_WRLCK):
         raise FileSystemError(Errno.EINVAL)
     locks = inode.locks or Locks()
-    if len(locks.held) >= LOCKS_MAX:
+    before = len(locks.held)
+    if before >= LOCKS_MAX or session.counters.locks >= LOCKS_TOTAL_MAX:
         raise FileSystemError(Errno.ENOLCK)
     wanted = Lock(owner, request.start, last, exclusive=request.type == LOCK_TYPE_WRLCK)
     if not locks.acquire(wanted):
         return Rlock(LOCK_BLOCKED)
+    session.counters.locks += len(locks.held) - before
     inode.locks = locks
     session.locked.add(inode)
     return Rlock(LOCK_SUCCESS)
@@ -81,11 +83,13 @@ def _unlock(
     session: Session, inode: Inode, locks: Locks, owner: Owner, start: int, last: int
 ) -> None:
     """Give back bytes; ENOLCK where that would make two locks of one, and there are too many."""
-    if len(locks.held) >= LOCKS_MAX and any(
+    before = len(locks.held)
+    if before >= LOCKS_MAX and any(
         held.owner == owner and held.start < start and last < held.last for held in locks.held
     ):
         raise FileSystemError(Errno.ENOLCK)
     locks.release(owner, start, last)
+    session.counters.locks += len(locks.held) - before
     if not any(_owner(held)[0] == session.number for held in locks.held):
         session.locked.discard(inode)
     if not locks.held:

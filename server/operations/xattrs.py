@@ -6,7 +6,7 @@ from ram9.protocol.constants import XATTR_CREATE, XATTR_REPLACE
 from ram9.protocol.messages import Rxattrcreate, Rxattrwalk, Txattrcreate, Txattrwalk
 from ram9.server.dispatch import answers
 from ram9.server.fids import Fid, ReadValue, WrittenValue
-from ram9.server.session import VALUES_BYTES_MAX, Session
+from ram9.server.session import Session
 from ram9.storage import xattrs
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.filesystem import FileSystem
@@ -28,11 +28,13 @@ def xattrwalk(session: Session, request: Txattrwalk) -> Rxattrwalk:
         value = b"".join(
             name + b"\0" for name in names if not (fid.uid and name.startswith(ROOT_ONLY))
         )
-    if session.values_bytes + len(value) > VALUES_BYTES_MAX:
-        raise FileSystemError(Errno.ENOMEM)
     reader = Fid(fid.inode, fid.uid, fid.root, fid.parent, fid.name)
-    session.put(request.newfid, reader)
-    session.values_bytes += len(value)
+    session.hold_value(len(value))
+    try:
+        session.put(request.newfid, reader)
+    except FileSystemError:
+        session.hold_value(-len(value))
+        raise
     reader.value = ReadValue(value)
     return Rxattrwalk(len(value))
 
@@ -56,9 +58,7 @@ def write_value(
     """Take the next bytes of a value; EINVAL if they are not the next, or are too many."""
     if offset != len(value.data) or offset + len(data) > value.size_bytes:
         raise FileSystemError(Errno.EINVAL)
-    if session.values_bytes + len(data) > VALUES_BYTES_MAX:
-        raise FileSystemError(Errno.ENOSPC)
-    session.values_bytes += len(data)
+    session.hold_value(len(data))
     value.data += data
     return len(data)
 

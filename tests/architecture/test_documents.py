@@ -10,14 +10,24 @@ import pytest
 from ram9.server.app import DRAIN_SECONDS_MAX, mount_line
 from ram9.server.arguments import Ping, parse_arguments
 from ram9.server.config import Address, Config
+from ram9.server.hub import HELD_BYTES_MAX, SCARCE_BATCH_BYTES
 from ram9.server.listening import (
     KEEPALIVE_IDLE_SECONDS,
     KEEPALIVE_INTERVAL_SECONDS,
     KEEPALIVE_PROBES,
 )
 from ram9.server.metrics import METRICS
-from ram9.server.session import FIDS_MAX, LOCKS_MAX, UNVERSIONED_FRAME_BYTES_MAX
-from ram9.server.transport import FRAME_SECONDS_MAX, HELD_BYTES_MAX, SCARCE_BATCH_BYTES
+from ram9.server.operations.locks import CLIENT_ID_BYTES_MAX
+from ram9.server.session import (
+    FIDS_MAX,
+    FIDS_TOTAL_MAX,
+    LOCKS_MAX,
+    LOCKS_TOTAL_MAX,
+    UNVERSIONED_FRAME_BYTES_MAX,
+    VALUES_BYTES_MAX,
+    VALUES_TOTAL_BYTES_MAX,
+)
+from ram9.server.transport import FRAME_SECONDS_MAX
 from ram9.storage.limits import (
     NAME_BYTES_MAX,
     SYMLINK_BYTES_MAX,
@@ -100,8 +110,13 @@ def test_every_metric_is_documented() -> None:
         f"{FRAME_SECONDS_MAX:.0f} seconds, also for the first one",
         f"| {FIDS_MAX:,} | EMFILE |",
         f"| {LOCKS_MAX:,} | ENOLCK |",
-        f"{HELD_BYTES_MAX >> 20} MiB; then clients get replies in pieces of "
-        f"{SCARCE_BATCH_BYTES >> 10} KiB",
+        f"| {FIDS_TOTAL_MAX:,} | ENFILE |",
+        f"| {LOCKS_TOTAL_MAX:,} | ENOLCK |",
+        f"over one connection | {VALUES_BYTES_MAX >> 20} MiB | ENOMEM |",
+        f"over all connections | {VALUES_TOTAL_BYTES_MAX >> 20} MiB | ENOMEM |",
+        f"| {CLIENT_ID_BYTES_MAX} bytes | EINVAL |",
+        f"{HELD_BYTES_MAX >> 20} MiB, or a quarter of the memory that `--size` leaves",
+        f"then clients get replies in pieces of {SCARCE_BATCH_BYTES >> 10} KiB",
     ],
 )
 def test_a_limit_is_what_the_manual_says(said: str) -> None:

@@ -12,7 +12,7 @@ from ram9.protocol.messages import (
     Txattrcreate,
     Txattrwalk,
 )
-from ram9.server.operations import xattrs
+from ram9.server import session
 from ram9.storage.errors import Errno
 from ram9.storage.limits import Limits
 
@@ -267,10 +267,10 @@ def test_values_take_room_and_give_it_back() -> None:
 def test_values_being_written_are_limited(
     client: Client, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xattrs, "VALUES_BYTES_MAX", 100)
+    monkeypatch.setattr(session, "VALUES_BYTES_MAX", 100)
     one, two = client.writer(file, b"user.a", 60), client.writer(file, b"user.b", 60)
     client.write(one, b"v" * 60)
-    assert client.refused(Twrite(two, 0, b"v" * 60)) is Errno.ENOSPC
+    assert client.refused(Twrite(two, 0, b"v" * 60)) is Errno.ENOMEM
     client.clunk(one)
     client.write(two, b"v" * 60)
     client.clunk(two)
@@ -280,7 +280,7 @@ def test_values_being_read_are_limited(
     client: Client, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fid for each, and the value replaced in between: 64 KiB for each of a million fids."""
-    monkeypatch.setattr(xattrs, "VALUES_BYTES_MAX", 100)
+    monkeypatch.setattr(session, "VALUES_BYTES_MAX", 100)
     client.setxattr(file, b"user.a", b"v" * 60)
     client.call(Txattrwalk(file, 5, b"user.a"))
     assert client.refused(Txattrwalk(file, 6, b"user.a")) is Errno.ENOMEM

@@ -9,15 +9,14 @@ from tests.socket_client import READ_BYTES_MAX, WRITE_BYTES_MAX, SocketClient, p
 
 from ram9.protocol.codec import frame
 from ram9.protocol.messages import Rread, Rwrite, Tread, Twrite
-from ram9.server import transport
 
 UNIX = 1  # a unix socket takes 200 KiB that nobody reads; TCP takes some MiB
 
 
 @pytest.fixture
-def scarce(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> RunningServer:
+def scarce(server: RunningServer) -> RunningServer:
     """A server that may hold 1 MiB for all its clients together."""
-    monkeypatch.setattr(transport, "HELD_BYTES_MAX", MIB)
+    server.hub.held_bytes_max = MIB
     return server
 
 
@@ -57,9 +56,9 @@ def take(client: SocketClient, data: bytes) -> None:
 
 
 def test_many_that_do_not_read_get_less_and_nobody_is_harmed(
-    server: RunningServer, bystander: SocketClient, monkeypatch: pytest.MonkeyPatch
+    server: RunningServer, bystander: SocketClient
 ) -> None:
-    monkeypatch.setattr(transport, "HELD_BYTES_MAX", 200_000)
+    server.hub.held_bytes_max = 200_000
     data = fill(server)
     clients = stalled_readers(server, 20, read_bytes=50_000)
     # The first four fill it; each other is sent 4 KiB at a time, and its requests are held.
@@ -144,12 +143,12 @@ def test_one_that_waits_for_memory_is_not_late(scarce: RunningServer, clock: Clo
 
 
 def test_all_wait_and_nobody_else_holds_anything(
-    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+    server: RunningServer,
 ) -> None:
     """What the waiting held was enough to keep them waiting, for ever."""
     fill(server)
     writers = overwriters(server, 8)
-    monkeypatch.setattr(transport, "HELD_BYTES_MAX", 20_000)
+    server.hub.held_bytes_max = 20_000
     request = frame(Twrite(1, 0, b"z" * 40_000), 1)
     for writer in writers:
         writer.send_bytes(request[:-1])

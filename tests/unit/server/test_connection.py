@@ -6,7 +6,16 @@ from tests.client import ROOT, Client, Server, messages_of
 from ram9.protocol.codec import Message, frame
 from ram9.protocol.errors import ProtocolError
 from ram9.protocol.frames import HEADER
-from ram9.protocol.messages import CODECS, Rlerror, Rread, Tclunk, Tgetattr, Tread, Twrite
+from ram9.protocol.messages import (
+    CODECS,
+    Rlerror,
+    Rread,
+    Tclunk,
+    Tgetattr,
+    Tread,
+    Treadlink,
+    Twrite,
+)
 from ram9.server import connection
 from ram9.server.connection import Piece
 from ram9.storage.errors import Errno
@@ -138,8 +147,19 @@ def test_small_replies_count_too(client: Client) -> None:
     request = frame(Tgetattr(ROOT, 0), 1)
     client.connection.batch_bytes_max = 3200
     stop, replies = answer(client, request * 200)
-    assert stop == 100 * len(request)
-    assert len(replies) == 100
+    assert len(replies) == 3200 // 160
+    assert stop == len(replies) * len(request)
+
+
+@pytest.mark.parametrize("fid", [0, 1])
+def test_whatever_a_reply_holds_is_counted(client: Client, fid: int) -> None:
+    """T19: 23,000 requests to read a link of 4,095 bytes made us hold 32 MiB for each client."""
+    client.symlink(b"link", b"x" * 4000)
+    fid += client.walk(b"link")  # the link, or a fid that there is not
+    client.connection.batch_bytes_max = 10_000
+    _, replies = answer(client, frame(Treadlink(fid), 1) * 2000)
+    largest = max(map(len, replies))
+    assert 10_000 <= sum(map(len, replies)) < 10_000 + largest
 
 
 def test_a_view_of_a_file_ends_a_step(client: Client) -> None:

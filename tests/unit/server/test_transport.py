@@ -13,13 +13,14 @@ from tests.socket_client import attach_frame, version_frame, wait_until
 from ram9.protocol.codec import frame
 from ram9.protocol.constants import NOTAG, VERSION_9P2000_L
 from ram9.protocol.frames import FrameBuffer
-from ram9.protocol.messages import Rread, Tflush, Tgetattr, Tread, Tversion
+from ram9.protocol.messages import Rread, Tflush, Tgetattr, Tread, Tversion, Twrite
 from ram9.server import transport
 from ram9.server.connection import Piece
 from ram9.server.counters import Counters
+from ram9.server.hub import Hub
 from ram9.server.lingering import Lingering
 from ram9.server.session import Session
-from ram9.server.transport import ClientTransport, Hub, _behind, _joined
+from ram9.server.transport import ClientTransport, _behind, _joined
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.limits import Limits
 
@@ -99,29 +100,6 @@ def test_bytes_of_the_arena_are_not_copied() -> None:
 def test_large_copies_are_not_copied_again() -> None:
     large = b"x" * transport.JOIN_BYTES_MAX
     assert _joined([b"head", large]) == [b"head", large]
-
-
-def test_a_buffer_is_used_again(hub: Hub) -> None:
-    first = hub.take_buffer(1000)
-    hub.return_buffer(first)
-    assert hub.take_buffer(900) is first
-    assert hub.take_buffer(900) is not first
-
-
-def test_few_spare_buffers_are_kept(hub: Hub) -> None:
-    for buffer in [hub.take_buffer(10) for _ in range(10)]:
-        hub.return_buffer(buffer)
-    assert len(hub.buffers) == 4
-    assert hub.arriving == 0
-
-
-def test_one_large_frame_always_has_room(hub: Hub) -> None:
-    hub.held_bytes = transport.HELD_BYTES_MAX + 1
-    assert hub.has_room
-    hub.take_buffer(10)
-    assert not hub.has_room
-    hub.held_bytes = 0
-    assert hub.has_room
 
 
 def test_a_close_is_told_once(pair: Pair, hub: Hub) -> None:
@@ -218,6 +196,20 @@ def test_a_transport_leaves_nothing_with_the_hub(server: RunningServer) -> None:
         0,
         0,
     )
+
+
+def test_what_was_kept_is_released_when_a_bad_frame_follows(pair: Pair, hub: Hub) -> None:
+    """It was counted for ever: after some thousand such clients everybody got less."""
+    pair.ours.sendall(frame(Tversion(1 << 20, VERSION_9P2000_L), NOTAG))
+    pair.transport._readable()
+    part = frame(Twrite(1, 0, bytes(31_000)), 1)
+    pair.ours.sendall(part[:20_000])
+    pair.transport._readable()
+    assert hub.held_bytes == 20_000
+    pair.ours.sendall(part[20_000:] + b"\xff" * 7)
+    pair.transport._readable()
+    assert len(pair.reasons) == 1
+    assert hub.held_bytes == 0
 
 
 # Lingering

@@ -1,5 +1,6 @@
 """Free sectors: found in long runs, warm before cold, and joined again when they come back."""
 
+import mmap
 import random
 
 import pytest
@@ -167,10 +168,49 @@ def test_taking_at_a_place_takes_what_is_there(runs: FreeRuns) -> None:
     assert runs.sectors == 0
 
 
-def test_the_runs_of_a_size_are_listed_oldest_first(runs: FreeRuns) -> None:
-    for place, count in ((0, 16), (100, 15), (200, 64)):
+def test_the_oldest_runs_of_a_size_come_first_and_then_others(runs: FreeRuns) -> None:
+    for place, count in ((0, 16), (100, 15), (200, 64), (300, 17)):
         runs.add(place, count)
-    assert runs.runs_of_at_least(16) == [Run(0, 16), Run(200, 64)]
+    assert runs.oldest(16, 9) == [Run(0, 16), Run(300, 17), Run(200, 64)]
+    assert runs.oldest(16, 1) == [Run(0, 16)]
+    assert runs.oldest(16, 1) == [Run(300, 17)]
+
+
+def test_giving_back_many_runs_takes_several_turns(
+    space: FreeSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 131,000 fragments that could not be given back, all requests waited for a quarter of a
+    second in every second."""
+    monkeypatch.setattr("ram9.storage.space.RUNS_AT_ONCE_MAX", 2)
+    space._trim_above_sectors = MANY
+    (run,) = space.take(MANY)
+    for place in range(run.place, run.place + 5 * 16, 16):
+        space.free(place, 8)
+    turns = []
+    for _ in range(4):
+        space.cool()
+        turns.append(space.warm.sectors)
+    assert turns == [24, 8, 0, 0]
+
+
+def test_what_was_cooled_is_not_looked_at_again(
+    space: FreeSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space.free(*space.take(9)[0])
+    space.cool()
+    monkeypatch.setattr(FreeRuns, "oldest", lambda *_: pytest.fail("it looked"))
+    space.cool()
+
+
+def test_where_the_system_takes_nothing_back_no_sector_is_lost(
+    space: FreeSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory that is locked cannot be given back (madvise(2): EINVAL)."""
+    monkeypatch.setattr(mmap, "MADV_DONTNEED", 9999)
+    space.free(*space.take(64)[0])
+    with pytest.raises(OSError, match="Invalid"):
+        space.cool()
+    assert space.sectors == MANY
 
 
 def test_stale_places_do_not_pile_up(runs: FreeRuns) -> None:

@@ -1,0 +1,103 @@
+"""What the transports of one server share: a buffer to receive into, a bound on what they hold."""
+
+import asyncio
+from collections import deque
+from typing import Final, Protocol
+
+from ram9.storage.disk import Disk
+
+RECEIVE_BYTES: Final = 256 << 10
+
+# What all clients together may make us hold (unsent replies, incomplete frames) before each of them
+# gets less: replies in small batches, reads of a page, and large frames one after the other.
+HELD_BYTES_MAX: Final = 256 << 20
+SCARCE_BATCH_BYTES: Final = 4 << 10
+SCARCE_RECEIVE_BYTES: Final = 8 << 10
+
+
+class Member(Protocol):
+    """What a hub asks of a transport."""
+
+    def resume(self) -> None:
+        """Go on: there is memory now."""
+
+    def close_if_late(self, now: float) -> None:
+        """Close if what is arriving takes too long."""
+
+    def drain(self) -> bool:
+        """Answer more of what has arrived; True once that is all, and every reply on its way."""
+
+    def close(self, reason: str) -> None:
+        """Close, for *reason*."""
+
+
+class Hub:
+    """What the transports of one server share."""
+
+    __slots__ = (
+        "arriving",
+        "buffers",
+        "disk",
+        "held_bytes",
+        "held_bytes_max",
+        "last_served",
+        "lingers",
+        "loop",
+        "received",
+        "transports",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        disk: Disk,
+        held_bytes_max: int = HELD_BYTES_MAX,
+        *,
+        lingers: bool = False,
+    ) -> None:
+        self.loop = loop
+        self.disk = disk
+        self.lingers = lingers  # see lingering.py
+        self.last_served: Member | None = None
+        # Bytes are received here and answered before anything else is received.
+        self.received = memoryview(bytearray(RECEIVE_BYTES))
+        self.held_bytes = 0
+        self.held_bytes_max = held_bytes_max
+        self.transports: dict[Member, None] = {}
+        self.waiting: deque[Member] = deque()  # for memory to receive a large frame into
+        self.buffers: list[bytearray] = []  # spare ones
+        self.arriving = 0  # how many are not
+
+    @property
+    def is_scarce(self) -> bool:
+        return self.held_bytes > self.held_bytes_max
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a large frame may get a buffer: one always may, so that somebody goes on."""
+        return not self.arriving or not self.is_scarce
+
+    def take_buffer(self, size_bytes: int) -> bytearray:
+        """A buffer of at least *size_bytes* for a frame."""
+        self.arriving += 1
+        for index, buffer in enumerate(self.buffers):
+            if len(buffer) >= size_bytes:
+                return self.buffers.pop(index)
+        return bytearray(size_bytes)
+
+    def return_buffer(self, buffer: bytearray) -> None:
+        self.arriving -= 1
+        if len(self.buffers) < 4:
+            self.buffers.append(buffer)
+
+    def release(self, count_bytes: int) -> None:
+        """Note that *count_bytes* are no longer held; wake the next who waits for that."""
+        self.held_bytes -= count_bytes
+        if self.waiting and self.has_room:
+            self.loop.call_soon(self.waiting.popleft().resume)
+
+    def sweep(self, now: float) -> None:
+        """Close the connections whose frame takes too long to arrive."""
+        for transport in list(self.transports):
+            transport.close_if_late(now)
