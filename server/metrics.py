@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from socketserver import TCPServer
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -132,6 +133,13 @@ class PageServer(WSGIServer):
     request_queue_size = 64
     is_closing = False
     answering: socket.socket | None = None
+
+    def server_bind(self) -> None:
+        """Bind, and do not ask a name server what this host is called: it may take long."""
+        TCPServer.server_bind(self)
+        host, self.server_port = self.socket.getsockname()[:2]
+        self.server_name = str(host)
+        self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer, then collect what answering left behind."""
