@@ -15,7 +15,7 @@ from ram9.storage.arena import Arena
 from ram9.storage.limits import PAGE_SECTORS
 
 RUNS_AT_ONCE_MAX: Final = 8192  # to look at before requests get their turn: some 40 ms
-BATCH_SECTORS: Final = 2048  # cold sectors that turn warm at a time: 1 MiB
+BATCH_SECTORS: Final = 8192  # cold sectors that turn warm at a time: 4 MiB, in about 2 ms
 
 
 class Run(NamedTuple):
