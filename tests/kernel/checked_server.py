@@ -21,8 +21,10 @@ class CheckedServer(app.Server):
     last: "CheckedServer | None" = None
     findings = Path()
 
-    def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(config, loop)
+    def __init__(
+        self, config: Config, loop: asyncio.AbstractEventLoop, memory_bytes: int | None = None
+    ) -> None:
+        super().__init__(config, loop, memory_bytes)
         CheckedServer.last = self
         loop.add_signal_handler(signal.SIGUSR1, self.report)
 
