@@ -250,7 +250,7 @@ class ClientTransport:
         if stop < end or self._rest:
             self._keep(view, stop, end)
             return False
-        return len(replies) <= FEW_PIECES and not self._backlog
+        return not start and len(replies) <= FEW_PIECES and not self._backlog
 
     def _be_frugal(self, *, frugal: bool) -> None:
         """Have the client make us hold little, or as much as is good for speed."""

@@ -11,9 +11,19 @@ from tests.running_server import RunningServer, running
 from tests.socket_client import attach_frame, version_frame, wait_until
 
 from ram9.protocol.codec import frame
-from ram9.protocol.constants import NOTAG, VERSION_9P2000_L
+from ram9.protocol.constants import NOFID, NOTAG, VERSION_9P2000_L
 from ram9.protocol.frames import FrameBuffer
-from ram9.protocol.messages import Rread, Tflush, Tgetattr, Tread, Tversion, Twrite
+from ram9.protocol.messages import (
+    Rread,
+    Tattach,
+    Tflush,
+    Tgetattr,
+    Tlopen,
+    Tread,
+    Tversion,
+    Twalk,
+    Twrite,
+)
 from ram9.server import transport
 from ram9.server.connection import Piece
 from ram9.server.counters import Counters
@@ -287,3 +297,24 @@ def test_one_with_several_requests_under_way_is_not_waited_for(
     asks(lingering, 2)
     lingering.ours.sendall(3 * frame(Tflush(1), 3))
     lingering.transport._readable()
+
+
+def test_large_reads_under_way_together_are_not_one_after_the_other(
+    lingering: Pair, filesystem: FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each ends a step, so that the last step of a batch looked like a single request."""
+    monkeypatch.setattr(Lingering, "is_worth_it", lambda _self: pytest.fail("it lingered"))
+    file = filesystem.create(filesystem.root, b"file", 0o644, 0, 0)
+    filesystem.write(file, 0, bytes(40_000))
+    requests = [
+        Tversion(1 << 20, VERSION_9P2000_L),
+        Tattach(0, NOFID, b"", b"", 0),
+        Twalk(0, 1, (b"file",)),
+        Tlopen(1, 0),
+    ]
+    lingering.ours.sendall(b"".join(frame(request, 1) for request in requests))
+    lingering.transport._readable()
+    lingering.ours.sendall(frame(Tread(1, 0, 20_000), 2) + frame(Tread(1, 20_000, 20_000), 3))
+    lingering.transport._readable()
+    assert lingering.counters.errors == {}
+    assert lingering.counters.requests[Tread.number] == 2
