@@ -106,6 +106,12 @@ class ClientTransport:
 
     def close_if_late(self, now: float) -> None:
         """Close if the frame that is arriving takes too long, or no version was ever sent."""
+        if self._begun and not self._paused:
+            # A peer that goes with a reply unread is an error to libuv, which tells us of it once:
+            # the bytes that were before it are received then, and its end never is.
+            self._readable()
+        if self.is_closed:
+            return
         if self._begun and now - self._begun > FRAME_SECONDS_MAX and not self._paused:
             self._counters.protocol_errors["late frame"] += 1
             self.close(f"a request took more than {FRAME_SECONDS_MAX:.0f} s to arrive")
@@ -318,6 +324,8 @@ class ClientTransport:
         if not self._backlog:
             self._hub.loop.add_writer(self._socket, self._writable)
             self._pause()
+        if len(pieces) > FEW_PIECES:
+            pieces = [b"".join(pieces)]  # an object of its own costs a small reply five times
         count_bytes = sum(map(len, pieces))
         self._backlog.extend(pieces)
         self._backlog_bytes += count_bytes

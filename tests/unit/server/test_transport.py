@@ -318,3 +318,13 @@ def test_large_reads_under_way_together_are_not_one_after_the_other(
     lingering.transport._readable()
     assert lingering.counters.errors == {}
     assert lingering.counters.requests[Tread.number] == 2
+
+
+def test_one_that_died_in_the_middle_of_a_frame_is_found_out_by_the_sweep(pair: Pair) -> None:
+    """Its locks stayed for two minutes: the loop tells of such an end only once, and then there
+    were bytes to receive."""
+    pair.ours.sendall(frame(Tversion(8192, VERSION_9P2000_L), NOTAG)[:9])
+    pair.transport._readable()
+    pair.ours.shutdown(socket.SHUT_WR)
+    pair.transport.close_if_late(0.0)
+    assert pair.reasons == ["closed by the client"]
