@@ -12,12 +12,9 @@ class Errno(IntEnum):
     ENXIO = 6  # opening a device, which only the client could
     E2BIG = 7  # an attribute's value is too long
     EBADF = 9  # no such fid, or not open for this
-    EAGAIN = 11
     ENOMEM = 12
-    EACCES = 13
     EBUSY = 16  # the root, or a name that cannot move
     EEXIST = 17
-    EXDEV = 18
     ENOTDIR = 20
     EISDIR = 21
     EINVAL = 22
@@ -25,7 +22,6 @@ class Errno(IntEnum):
     EMFILE = 24  # too many fids of one client
     EFBIG = 27  # past the largest file
     ENOSPC = 28  # the volume's bytes or inodes are used up
-    EROFS = 30
     EMLINK = 31
     ERANGE = 34  # an attribute's name is too long
     ENAMETOOLONG = 36

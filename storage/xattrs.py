@@ -36,9 +36,13 @@ def check_room(inode: Inode, name: bytes, size_bytes: int) -> None:
         raise FileSystemError(Errno.ENOSPC)
 
 
-def listing(inode: Inode) -> bytes:
-    """All names of the inode's attributes, each with a NUL behind it (listxattr(2))."""
-    return b"".join(name + b"\0" for name in inode.xattrs or ())
+def listing(inode: Inode, hidden: bytes | None = None) -> bytes:
+    """The names of the inode's attributes, each with a NUL behind it (listxattr(2)).
+
+    Without those that begin with *hidden*.
+    """
+    names = inode.xattrs or ()
+    return b"".join(name + b"\0" for name in names if hidden is None or not name.startswith(hidden))
 
 
 def cost_bytes(name: bytes, value: bytes) -> int:

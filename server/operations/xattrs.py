@@ -24,10 +24,7 @@ def xattrwalk(session: Session, request: Txattrwalk) -> Rxattrwalk:
     if request.name:
         value = session.filesystem.get_xattr(fid.inode, request.name)
     else:
-        names = fid.inode.xattrs or ()
-        value = b"".join(
-            name + b"\0" for name in names if not (fid.uid and name.startswith(ROOT_ONLY))
-        )
+        value = xattrs.listing(fid.inode, hidden=ROOT_ONLY if fid.uid else None)
     reader = Fid(fid.inode, fid.uid, fid.root, fid.parent, fid.name)
     session.hold_value(len(value))
     try:
