@@ -170,7 +170,7 @@ class Server:
     def _sweep(self) -> None:
         """What is done once a second."""
         self._loop.call_later(SWEEP_SECONDS, self._sweep)  # first, whatever happens below
-        self._hub.sweep(time.monotonic())
+        self._hub.sweep()
         self._watch_space()
         self._give_back_memory()
 

@@ -19,8 +19,9 @@ Piece = bytes | memoryview
 
 # A frame of this size or more that is not all there gets a place of its own to arrive in.
 LARGE_FRAME_BYTES: Final = 32 << 10
-# Replies are sent once they come to this.
+# Replies are sent once they come to this, or answer so many requests.
 BATCH_BYTES_MAX: Final = 256 << 10
+BATCH_REQUESTS_MAX: Final = 64
 
 TVERSION: Final = Tversion.number
 TWRITE: Final = Twrite.number
@@ -97,7 +98,9 @@ class Connection:
         requests = self._counters.requests
         room_bytes = self.batch_bytes_max
         msize, rows = session.msize, VERSIONED if session.versioned else UNVERSIONED
-        while end - start >= HEADER_BYTES:
+        for _ in range(BATCH_REQUESTS_MAX):
+            if end - start < HEADER_BYTES:
+                break
             size, kind, tag = _unpack_header(view, start)
             stop = start + size
             if stop > end or size < HEADER_BYTES or size > msize:

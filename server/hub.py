@@ -21,7 +21,7 @@ class Member(Protocol):
     def resume(self) -> None:
         """Go on: there is memory now."""
 
-    def close_if_late(self, now: float) -> None:
+    def close_if_late(self) -> None:
         """Close if what is arriving takes too long."""
 
     def drain(self) -> bool:
@@ -97,7 +97,7 @@ class Hub:
         if self.waiting and self.has_room:
             self.loop.call_soon(self.waiting.popleft().resume)
 
-    def sweep(self, now: float) -> None:
+    def sweep(self) -> None:
         """Close the connections whose frame takes too long to arrive."""
         for transport in list(self.transports):
-            transport.close_if_late(now)
+            transport.close_if_late()

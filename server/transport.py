@@ -27,6 +27,14 @@ JOIN_BYTES_MAX: Final = 64 << 10  # up to here, one copy costs less than many pi
 # A frame that began must end within this time: 1 MiB at 9 KB/s. So must the first Tversion.
 FRAME_SECONDS_MAX: Final = 120.0
 
+# While memory for clients is short: who was given some for a frame must use it within the first,
+# and who does not read the replies that it asked for must go on within the second.
+SCARCE_FRAME_SECONDS_MAX: Final = 5.0
+SCARCE_UNREAD_SECONDS_MAX: Final = 30.0
+
+# So long requests of one client are answered in a row; then others get their turn.
+TURN_NS: Final = 5_000_000
+
 
 class ClientTransport:
     """One client's socket.
@@ -48,6 +56,7 @@ class ClientTransport:
         "_on_close",
         "_paused",
         "_rest",
+        "_sent_at",
         "_session",
         "_socket",
         "is_closed",
@@ -75,6 +84,7 @@ class ClientTransport:
         self._backlog_bytes = 0
         self._frame_buffer: bytearray | None = None  # where the arriving frame goes, if not a file
         self._begun = time.monotonic()  # when the frame that is arriving began; 0.0: there is none
+        self._sent_at = 0.0  # when the backlog last became shorter
         self._paused = False
         self._is_frugal = False
         self._lingering = Lingering()
@@ -104,17 +114,27 @@ class ClientTransport:
         self._on_close(self, reason)
         hub.release(held_bytes)
 
-    def close_if_late(self, now: float) -> None:
-        """Close if the frame that is arriving takes too long, or no version was ever sent."""
+    def close_if_late(self) -> None:
+        """Close if what is arriving or being sent takes too long, or no version was ever sent.
+
+        How long is too long depends on whether others need the memory that it holds.
+        """
+        now = time.monotonic()
+        is_awaited = self._hub.is_scarce or bool(self._hub.waiting)
+        if is_awaited and self._backlog and now - self._sent_at > SCARCE_UNREAD_SECONDS_MAX:
+            self._counters.protocol_errors["unread replies"] += 1
+            self.close(f"replies were not read for {SCARCE_UNREAD_SECONDS_MAX:.0f} s")
         if self._begun and not self._paused:
             # A peer that goes with a reply unread is an error to libuv, which tells us of it once:
             # the bytes that were before it are received then, and its end never is.
             self._readable()
         if self.is_closed:
             return
-        if self._begun and now - self._begun > FRAME_SECONDS_MAX and not self._paused:
+        is_short = is_awaited and self._frame_buffer is not None
+        seconds_max = SCARCE_FRAME_SECONDS_MAX if is_short else FRAME_SECONDS_MAX
+        if self._begun and now - self._begun > seconds_max and not self._paused:
             self._counters.protocol_errors["late frame"] += 1
-            self.close(f"a request took more than {FRAME_SECONDS_MAX:.0f} s to arrive")
+            self.close(f"a request took more than {seconds_max:.0f} s to arrive")
 
     def drain(self) -> bool:
         """Answer more of what has arrived; True once that is all, and every reply on its way."""
@@ -239,6 +259,7 @@ class ClientTransport:
         True if there was one frame, or hardly more, and all replies are on their way.
         """
         connection, view = self._connection, self._hub.received
+        until_ns = 0
         if self._hub.is_scarce is not self._is_frugal:
             self._be_frugal(frugal=self._hub.is_scarce)
         start = stop = 0
@@ -248,6 +269,12 @@ class ClientTransport:
             if replies:
                 self._send(replies)
             if stop in (start, end) or self._backlog or self.is_closed:
+                break
+            now_ns = time.perf_counter_ns()
+            until_ns = until_ns or now_ns + TURN_NS
+            if now_ns > until_ns:
+                self._pause()
+                self._hub.loop.call_soon(self.resume)
                 break
         if self.is_closed:
             return False
@@ -269,7 +296,8 @@ class ClientTransport:
         rest = b""
         if start < end:
             size = 0 if self._backlog else self._connection.expects(view, start, end)
-            if size < LARGE_FRAME_BYTES or not self._begin_arrival(view, start, end, size):
+            least = SCARCE_RECEIVE_BYTES if self._hub.is_scarce else LARGE_FRAME_BYTES
+            if size < least or not self._begin_arrival(view, start, end, size):
                 rest = bytes(view[start:end])
             if not self._begun:
                 self._begun = time.monotonic()
@@ -323,6 +351,7 @@ class ClientTransport:
     def _enqueue(self, pieces: list[Piece]) -> None:
         if not self._backlog:
             self._hub.loop.add_writer(self._socket, self._writable)
+            self._sent_at = time.monotonic()
             self._pause()
         if len(pieces) > FEW_PIECES:
             pieces = [b"".join(pieces)]  # an object of its own costs a small reply five times
@@ -348,6 +377,7 @@ class ClientTransport:
             self._backlog.popleft()
         self._backlog.extendleft(reversed(_behind(pieces, sent)))
         self._backlog_bytes -= sent
+        self._sent_at = time.monotonic()
         self._hub.release(sent)
         if not self._backlog and not self.is_closed:
             self._hub.disk.lent.pop(self._copy_backlog, None)

@@ -22,4 +22,4 @@ class Clock:
     def pass_seconds(self, count: float) -> None:
         """Let time pass, and the server look who is late."""
         self.seconds += count
-        self._server.call(lambda: self._server.hub.sweep(self.seconds))
+        self._server.call(self._server.hub.sweep)

@@ -1,6 +1,7 @@
 """What all clients together make the server hold is bounded: each gets less, and nobody stands."""
 
 import threading
+from collections.abc import Callable
 
 import pytest
 from tests.hostile.clock import Clock
@@ -9,6 +10,8 @@ from tests.socket_client import READ_BYTES_MAX, WRITE_BYTES_MAX, SocketClient, p
 
 from ram9.protocol.codec import frame
 from ram9.protocol.messages import Rread, Rwrite, Tread, Twrite
+
+Reasons = Callable[[str], list[str]]
 
 UNIX = 1  # a unix socket takes 200 KiB that nobody reads; TCP takes some MiB
 
@@ -157,3 +160,38 @@ def test_all_wait_and_nobody_else_holds_anything(
         writer.send_bytes(request[-1:])
     for writer in writers:
         assert writer.reply(Rwrite).count == 40_000
+
+
+def test_who_holds_memory_for_a_frame_and_does_not_send_it_goes_when_others_need_it(
+    scarce: RunningServer, clock: Clock, reasons: Reasons
+) -> None:
+    """257 clients that had announced a large frame each kept all others from writing."""
+    fill(scarce)
+    idle = overwriters(scarce, 2)
+    for each in idle:
+        each.send_bytes(frame(Twrite(1, 0, bytes(WRITE_BYTES_MAX)), 1)[:40_000])
+    wait_until(lambda: scarce.hub.arriving == 2, "two frames are arriving")
+    (writer,) = overwriters(scarce, 1)
+    request = frame(Twrite(1, 0, b"z" * 100_000), 1)
+    writer.send_bytes(request[:60_000])
+    wait_until(lambda: len(scarce.hub.waiting) == 1, "one waits")
+    clock.pass_seconds(4)
+    assert scarce.hub.arriving == 2
+    clock.pass_seconds(2)
+    writer.send_bytes(request[60_000:])
+    assert writer.reply(Rwrite).count == 100_000
+    assert reasons("gone") == ["a request took more than 5 s to arrive"] * 2
+
+
+def test_who_does_not_read_its_replies_goes_when_others_need_the_memory(
+    scarce: RunningServer, clock: Clock, reasons: Reasons
+) -> None:
+    fill(scarce)
+    stalled = stalled_readers(scarce, 3)
+    assert scarce.call(lambda: scarce.hub.is_scarce)
+    clock.pass_seconds(29)
+    assert scarce.counters.connections == 1 + 1 + len(stalled)
+    clock.pass_seconds(2)
+    scarce.wait_for_connections(2 + 2)  # one is enough, where the next is no longer too many
+    assert reasons("gone") == ["replies were not read for 30 s"]
+    assert scarce.counters.protocol_errors["unread replies"] == 1

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from ram9.protocol.messages import (
     Twrite,
 )
 from ram9.server import transport
-from ram9.server.connection import Piece
+from ram9.server.connection import BATCH_REQUESTS_MAX, Piece
 from ram9.server.counters import Counters
 from ram9.server.hub import Hub
 from ram9.server.lingering import Lingering
@@ -326,5 +327,28 @@ def test_one_that_died_in_the_middle_of_a_frame_is_found_out_by_the_sweep(pair: 
     pair.ours.sendall(frame(Tversion(8192, VERSION_9P2000_L), NOTAG)[:9])
     pair.transport._readable()
     pair.ours.shutdown(socket.SHUT_WR)
-    pair.transport.close_if_late(0.0)
+    pair.transport.close_if_late()
     assert pair.reasons == ["closed by the client"]
+
+
+def test_many_requests_of_one_client_are_answered_in_turns(
+    pair: Pair, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,500 costly requests that arrived together kept everybody else waiting for six seconds."""
+    monkeypatch.setattr(transport, "TURN_NS", 0)
+    count = 10 * BATCH_REQUESTS_MAX
+    pair.ours.sendall(frame(Tversion(8192, VERSION_9P2000_L), NOTAG))
+    pair.ours.sendall(b"".join(frame(Tflush(0), tag) for tag in range(count)))
+    turns: list[int] = []
+
+    async def others() -> None:
+        while pair.counters.requests[Tflush.number] < count:
+            turns.append(pair.counters.requests[Tflush.number])
+            await asyncio.sleep(0)
+
+    loop.run_until_complete(asyncio.wait_for(others(), 20))
+    steps = [after - before for before, after in pairwise([*turns, count])]
+    assert max(steps) <= 2 * BATCH_REQUESTS_MAX
+    replies = FrameBuffer(8192).feed(pair.ours.recv(1 << 20))
+    assert [int.from_bytes(reply[5:7], "little") for reply in replies[1:]] == list(range(count))
+    assert not pair.transport._rest
