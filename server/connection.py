@@ -188,6 +188,7 @@ class Connection:
             self._counters.errors[TWRITE, refusal.errno] += 1
             reply = Rlerror(refusal.errno)
         except Exception as error:
+            arrival.write.landing.abort()
             reply = self._failure(TWRITE, error)
         replies.append(reply.encode(arrival.tag))
 

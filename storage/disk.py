@@ -20,7 +20,7 @@ class Disk:
     any sector is freed, each lender is asked to copy what is still unsent; ``settle()`` does that.
     """
 
-    __slots__ = ("arena", "budget", "lent", "memory", "reserved", "space", "view")
+    __slots__ = ("arena", "budget", "landing_bytes", "lent", "memory", "reserved", "space", "view")
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -30,6 +30,7 @@ class Disk:
         self.space = FreeSpace(self.arena, WARM_BYTES_MAX // SECTOR_BYTES)
         self.reserved: dict[Reserve, None] = {}  # in the order in which they were made
         self.lent: dict[Callable[[], None], None] = {}
+        self.landing_bytes = 0  # of writes that are arriving, and hold their sectors
 
     def take(self, count: int) -> list[Run]:
         """Take *count* sectors, for which the budget has been charged: they are always there."""

@@ -1,9 +1,13 @@
 """Large writes whose bytes are received straight into the sectors where they will live."""
 
+from typing import Final
+
 from ram9.storage.content import Claim, Content
 from ram9.storage.disk import Disk
 from ram9.storage.errors import FileSystemError
 from ram9.storage.limits import SECTOR_BYTES, SECTOR_SHIFT
+
+LANDING_SHARE: Final = 4  # writes that are arriving hold a quarter of the space, and one more
 
 
 class Landing:
@@ -14,7 +18,7 @@ class Landing:
     in the file, wait in a small buffer. The file shows nothing of it before ``commit``.
     """
 
-    __slots__ = ("_content", "_disk", "_head", "_offset", "claim", "count", "views")
+    __slots__ = ("_content", "_disk", "_head", "_is_over", "_offset", "claim", "count", "views")
 
     def __init__(self, disk: Disk, content: Content, offset: int, count: int, claim: Claim) -> None:
         self._disk = disk
@@ -22,7 +26,9 @@ class Landing:
         self._offset = offset
         self.claim = claim
         self._head = bytearray(min(count, -offset % SECTOR_BYTES))
+        self._is_over = False
         self.count = count
+        disk.landing_bytes += count
         self.views = [memoryview(self._head)] if self._head else []
         left = count - len(self._head)
         for run in claim.runs:
@@ -55,13 +61,20 @@ class Landing:
             last = claim.runs[-1]
             at = (last.place + last.sectors) << SECTOR_SHIFT
             disk.memory[at - rest : at] = bytes(rest)
+        self._end()
         content.adopt(claim)
         content.size_bytes = max(content.size_bytes, end_bytes)
         return self.count
 
     def abort(self) -> None:
-        """Free the sectors: the write will not happen."""
-        self._content.disown(self.claim)
+        """Free the sectors, unless they are the file's already: the write will not happen."""
+        if not self._is_over:
+            self._end()
+            self._content.disown(self.claim)
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._disk.landing_bytes -= self.count
 
     def _write_instead(self) -> int:
         """Give the sectors up and write the bytes as any others."""
@@ -71,7 +84,12 @@ class Landing:
 
 
 def land(disk: Disk, content: Content, offset: int, count: int) -> Landing | None:
-    """Room to receive a write into; None where it would not replace a hole, or does not fit."""
+    """Room to receive a write into; None where it would not replace a hole, or does not fit.
+
+    Nor where writes that have not all arrived hold much of the space already: they may never.
+    """
+    if disk.landing_bytes > disk.budget.limit_bytes // LANDING_SHARE:
+        return None
     start = -(-offset // SECTOR_BYTES)
     end = -(-(offset + count) // SECTOR_BYTES)
     if end <= start or content.holes(start, end) != [(start, end - start)]:

@@ -50,6 +50,8 @@ def parent_within(root: Directory, directory: Directory) -> Directory | None:
     """
     if directory is root:
         return root
+    if root.parent is root:
+        return directory.parent  # everything is below the root of all
     above = directory.parent
     while above is not root:
         if above is above.parent:

@@ -28,6 +28,7 @@ def server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Running
         assert not server.hub.transports
         assert not server.hub.waiting
         assert not server.filesystem.disk.lent
+        assert server.filesystem.disk.landing_bytes == 0
         assert not server.filesystem.orphans
     assert [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR] == []
 

@@ -125,3 +125,41 @@ def test_two_landings_may_arrive_in_any_order(disk: Disk, content: Content) -> N
     assert content.read(0, 9000) == b"y" * 8192
     runs_bytes = len(content.runs) * RUN_BYTES
     assert disk.budget.used_bytes == 16 * SECTOR_BYTES + FIRST_RUN_BYTES + runs_bytes
+
+
+def test_writes_that_do_not_arrive_hold_a_part_of_the_space_only(disk: Disk) -> None:
+    """Clients that sent half of a large write each kept the whole space for two minutes."""
+    landings = []
+    while (landing := land(disk, Content(disk), 0, 100_000)) is not None:
+        landings.append(landing)
+    assert disk.budget.used_bytes < (1 << 18) + 101_000
+    for landing in landings:
+        landing.abort()
+    assert disk.landing_bytes == 0
+    assert disk.budget.used_bytes == 0
+    assert land(disk, Content(disk), 0, 100_000) is not None
+
+
+def test_what_is_over_is_not_aborted(disk: Disk, content: Content) -> None:
+    landing = landed(disk, content, 0, 5000)
+    landing.commit()
+    landing.abort()
+    assert content.read(0, 9000) == b"y" * 5000
+    assert disk.landing_bytes == 0
+
+
+def test_a_landing_that_met_a_bug_frees_its_sectors(
+    disk: Disk, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing = landed(disk, content, 100, 5000)
+
+    def fail(*_arguments: object) -> int:
+        raise RuntimeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Content, "write", fail)
+        with pytest.raises(RuntimeError):
+            landing.commit()
+    landing.abort()
+    assert disk.budget.used_bytes == 0
+    assert disk.space.sectors == disk.arena.sectors
