@@ -1,6 +1,7 @@
 """The command ``ram9``."""
 
 import asyncio
+import signal
 import sys
 
 from ram9.server import arguments, logs
@@ -11,6 +12,7 @@ from ram9.server.ping import ping
 
 def main() -> int:
     """Do what the command line says; return the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it serves, there is nothing to tell of it
     request = arguments.parse_arguments(sys.argv[1:], lambda: _memory().size_bytes)
     if isinstance(request, arguments.Ping):
         return ping(request.address)

@@ -29,6 +29,7 @@ from ram9.storage.limits import Limits
 
 log = logging.getLogger("ram9")
 
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)  # to end
 DRAIN_SECONDS_MAX: Final = 5.0
 SWEEP_SECONDS: Final = 1.0
 ACCEPTS_MAX: Final = 64  # new clients at a time, so that the others are not kept waiting
@@ -240,7 +241,7 @@ async def serve(config: Config, memory: MemoryLimit | None) -> None:
     _allow_many_clients()
     server = Server(config, loop, memory.size_bytes if memory is not None else None)
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         loop.add_signal_handler(number, stopping.set)
     # The server makes no reference cycles, so that nothing needs to be looked for; looking through
     # a million inodes would stop it for a second. metrics.py collects its own.
@@ -271,9 +272,19 @@ async def serve(config: Config, memory: MemoryLimit | None) -> None:
         with suppress(OSError):  # nobody may be there to read it: it is no reason not to serve
             print(f"mount it with: {mount_line(listener.address)}", flush=True)
     await stopping.wait()
+    _ignore_signals(loop)
     event(log, logging.INFO, "stopping")
     await server.stop()
     event(log, logging.INFO, "stopped")
+
+
+def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Ignore further signals to end: it is on its way, and must say that it ended well."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    for number in SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def mount_line(address: Address) -> str:

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -79,6 +81,30 @@ def test_a_signal_ends_it_when_all_is_answered(tmp_path: Path, number: int) -> N
         assert port is not None
         with pytest.raises(ConnectionRefusedError):
             SocketClient(Address("127.0.0.1", int(port[1])))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_more_signals_to_end_change_nothing(tmp_path: Path, number: int) -> None:
+    """One that came while the process took itself down made it end as if it had been killed."""
+    path = tmp_path / "s"
+    with program(f"--listen=unix:{path}", "--metrics=none", log=tmp_path / "log") as started:
+        while started.process.poll() is None:
+            os.kill(started.process.pid, number)
+        assert started.process.returncode == 0
+        assert "stopped" in started.log()
+
+
+def test_an_interrupt_before_it_serves_ends_it_without_a_word() -> None:
+    code = (
+        "import os, signal\n"
+        "from ram9.server import __main__, arguments\n"
+        "arguments.parse_arguments = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "__main__.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=20, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def stopping(server: RunningServer) -> "Future[None]":
