@@ -1,15 +1,52 @@
-"""What is used of a volume and what is left, in bytes and inodes."""
+"""What is used of a volume and what is left, in bytes and inodes; and what that takes of memory."""
+
+from collections.abc import Callable
+from typing import Final
 
 from ram9.storage.errors import Errno, FileSystemError
+
+# How much more than its limit a volume may hold of the machine's memory: pages of which only some
+# sectors are used. It is an eighth, and the batch in which memory is had.
+MEMORY_SHARE: Final = 8
+MEMORY_BYTES_MIN: Final = 4 << 20
+
+
+class Memory:
+    """What a volume holds of the machine's memory, which is never more than *bytes_max*.
+
+    ``resident_bytes`` are pages of the arena, used or not; ``heap_bytes`` everything else.
+    """
+
+    __slots__ = ("bytes_max", "heap_bytes", "resident_bytes")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.bytes_max = limit_bytes + limit_bytes // MEMORY_SHARE + MEMORY_BYTES_MIN
+        self.heap_bytes = 0
+        self.resident_bytes = 0
+
+    def has_room(self, count_bytes: int) -> bool:
+        """Whether *count_bytes* more can be held."""
+        return self.heap_bytes + self.resident_bytes + count_bytes <= self.bytes_max
 
 
 class Budget:
     """Used and available bytes and inodes; ``used + available == limit`` at every moment.
 
-    Reserve first, then change: a refusal leaves no trace.
+    Reserve first, then change: a refusal leaves no trace. Used bytes are those of sectors and
+    those of everything else, which is Python's heap. The latter are also refused where pages of
+    which only some sectors are used hold the memory, and *reclaim* finds none to give back; what
+    remains can still be had for sectors.
     """
 
-    __slots__ = ("limit_bytes", "limit_inodes", "refusals", "used_bytes", "used_inodes")
+    __slots__ = (
+        "limit_bytes",
+        "limit_inodes",
+        "memory",
+        "reclaim",
+        "refusals",
+        "used_bytes",
+        "used_inodes",
+    )
 
     def __init__(self, limit_bytes: int, limit_inodes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -17,6 +54,8 @@ class Budget:
         self.used_bytes = 0
         self.used_inodes = 0
         self.refusals = 0  # how often something did not fit
+        self.memory = Memory(limit_bytes)
+        self.reclaim: Callable[[int], None] = _reclaim_nothing  # so many bytes, if they are there
 
     @property
     def available_bytes(self) -> int:
@@ -27,11 +66,16 @@ class Budget:
         return self.limit_inodes - self.used_inodes
 
     def reserve(self, count_bytes: int) -> None:
-        """Take *count_bytes* (which may be negative); ENOSPC if they are not there."""
-        used_bytes = self.used_bytes + count_bytes
-        if used_bytes > self.limit_bytes and count_bytes > 0:
-            self.refuse()
-        self.used_bytes = used_bytes
+        """Take *count_bytes* of the heap (maybe negative); ENOSPC if they are not there."""
+        if count_bytes > 0:
+            if self.used_bytes + count_bytes > self.limit_bytes:
+                self.refuse()
+            if not self.memory.has_room(count_bytes):
+                self.reclaim(count_bytes)
+                if not self.memory.has_room(count_bytes):
+                    self.refuse()
+        self.used_bytes += count_bytes
+        self.memory.heap_bytes += count_bytes
 
     def reserve_inode(self, count_bytes: int) -> None:
         """Take one inode and *count_bytes*; ENOSPC if either is not there."""
@@ -40,16 +84,34 @@ class Budget:
         self.reserve(count_bytes)
         self.used_inodes += 1
 
+    def reserve_sectors(self, sector_bytes: int, run_bytes: int = 0) -> None:
+        """Take *sector_bytes* in sectors and what remembering them costs; ENOSPC if not there."""
+        used_bytes = self.used_bytes + sector_bytes + run_bytes
+        if used_bytes > self.limit_bytes:
+            self.refuse()
+        self.used_bytes = used_bytes
+        self.memory.heap_bytes += run_bytes
+
     def release(self, count_bytes: int) -> None:
+        """Give back what was taken with ``reserve``, or for runs."""
         self.used_bytes -= count_bytes
-        assert self.used_bytes >= 0
+        self.memory.heap_bytes -= count_bytes
+        assert self.memory.heap_bytes >= 0
 
     def release_inode(self, count_bytes: int) -> None:
         self.release(count_bytes)
         self.used_inodes -= 1
         assert self.used_inodes >= 0
 
+    def release_sectors(self, sector_bytes: int) -> None:
+        self.used_bytes -= sector_bytes
+        assert self.used_bytes >= 0
+
     def refuse(self) -> None:
         """Count a refusal and raise ENOSPC."""
         self.refusals += 1
         raise FileSystemError(Errno.ENOSPC)
+
+
+def _reclaim_nothing(_count_bytes: int) -> None:
+    """There are no sectors that could give memory back."""

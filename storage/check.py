@@ -134,6 +134,7 @@ def _check_budget(
     names: dict[Inode, list[bytes]],
     landing: list[Claim],
 ) -> list[str]:
+    sectors = 0
     used_bytes = INODE_BYTES * len(inodes)
     used_bytes += sum(DENTRY_BYTES + len(name) for known in names.values() for name in known)
     for inode in inodes:
@@ -144,11 +145,17 @@ def _check_budget(
             used_bytes += DIRECTORY_BYTES
         elif isinstance(inode, File) and inode.content.runs:
             used_bytes += FIRST_RUN_BYTES + len(inode.content.runs) * RUN_BYTES
-            used_bytes += inode.content.sectors * SECTOR_BYTES
+            sectors += inode.content.sectors
     for claim in landing:
-        used_bytes += claim.charged_bytes + sum(run.sectors for run in claim.runs) * SECTOR_BYTES
+        used_bytes += claim.charged_bytes
+        sectors += sum(run.sectors for run in claim.runs)
     budget = filesystem.budget
     violations = []
+    if budget.memory.heap_bytes != used_bytes:
+        violations.append(
+            f"{used_bytes} bytes beside sectors, the budget says {budget.memory.heap_bytes}"
+        )
+    used_bytes += sectors * SECTOR_BYTES
     if budget.used_bytes != used_bytes:
         violations.append(f"{used_bytes} bytes are used, the budget says {budget.used_bytes}")
     if budget.used_inodes != len(inodes):
@@ -169,6 +176,9 @@ def _check_sectors(filesystem: FileSystem, inodes: list[Inode], landing: list[Cl
         violations.append("warm sectors are miscounted")
     if disk.space.cold.sectors != sum(run.sectors for run in disk.space.cold):
         violations.append("cold sectors are miscounted")
+    resident_bytes = (disk.arena.sectors - disk.space.cold.sectors) * SECTOR_BYTES
+    if disk.budget.memory.resident_bytes != resident_bytes:
+        violations.append(f"{resident_bytes} bytes of the arena are held, and others are counted")
     for inode in inodes:
         if isinstance(inode, File):
             pieces += [run for _, run in inode.content.runs]

@@ -148,7 +148,7 @@ class Content:
         budget = self._disk.budget
         if count * SECTOR_BYTES > budget.available_bytes:
             return None
-        budget.reserve(count * SECTOR_BYTES)
+        budget.reserve_sectors(count * SECTOR_BYTES)
         ends = self._starts[-1] + self._counts[-1] if self._starts else HOLE
         if start == ends:
             runs = self._take_behind(count)
@@ -160,7 +160,7 @@ class Content:
         if claim.charged_bytes > budget.available_bytes:
             self.disown(claim._replace(charged_bytes=0))
             return None
-        budget.reserve(claim.charged_bytes)
+        budget.reserve_sectors(0, claim.charged_bytes)
         return claim
 
     def cost_bytes(self, start: int, runs: list[Run]) -> int:

@@ -27,21 +27,30 @@ class Disk:
         self.arena = Arena(-(-budget.limit_bytes // SECTOR_BYTES))
         self.memory = self.arena.memory
         self.view = self.arena.view
-        self.space = FreeSpace(self.arena, WARM_BYTES_MAX // SECTOR_BYTES)
+        self.space = FreeSpace(self.arena, WARM_BYTES_MAX // SECTOR_BYTES, budget.memory)
+        budget.reclaim = self.reclaim
         self.reserved: dict[Reserve, None] = {}  # in the order in which they were made
         self.lent: dict[Callable[[], None], None] = {}
         self.landing_bytes = 0  # of writes that are arriving, and hold their sectors
 
     def take(self, count: int) -> list[Run]:
         """Take *count* sectors, for which the budget has been charged: they are always there."""
-        if count > self.space.sectors:
-            for reserve in list(self.reserved):
-                reserve.give_back()
+        if count > self.space.sectors or not self.space.may_warm(count):
+            self._take_reserves_back()
         return self.space.take(count)
+
+    def reclaim(self, count_bytes: int) -> None:
+        """Give memory that no file uses back, for *count_bytes* of something else."""
+        self._take_reserves_back()
+        self.space.reclaim(count_bytes)
 
     def free(self, place: int, count: int) -> None:
         self.space.free(place, count)
-        self.budget.release(count * SECTOR_BYTES)
+        self.budget.release_sectors(count * SECTOR_BYTES)
+
+    def _take_reserves_back(self) -> None:
+        for reserve in list(self.reserved):
+            reserve.give_back()
 
     def settle(self) -> None:
         """Have everybody who sends lent bytes copy them: they are about to change."""

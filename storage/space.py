@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ram9.storage.arena import Arena
-from ram9.storage.limits import PAGE_SECTORS
+from ram9.storage.budget import Memory
+from ram9.storage.limits import PAGE_SECTORS, SECTOR_BYTES
 
 RUNS_AT_ONCE_MAX: Final = 8192  # to look at before requests get their turn: some 40 ms
+ALIGNED_SECTORS_MIN: Final = 64  # what is smaller shares pages, and wastes none
 BATCH_SECTORS: Final = 8192  # cold sectors that turn warm at a time: 4 MiB, in about 2 ms
 
 
@@ -46,6 +48,11 @@ class FreeRuns:
     def __iter__(self) -> Iterator[Run]:
         """All runs, in no order."""
         return iter([Run(place, count) for place, count in self._count_at.items()])
+
+    @property
+    def runs(self) -> int:
+        """How many runs there are."""
+        return len(self._count_at)
 
     def add(self, place: int, count: int) -> None:
         """Add a run, joined to the free runs that it touches."""
@@ -171,6 +178,8 @@ class FreeSpace:
     __slots__ = (
         "_arena",
         "_is_cooled",
+        "_memory",
+        "_reclaim_above_sectors",
         "_trim_above_sectors",
         "_warm_sectors_max",
         "_warm_sectors_min",
@@ -178,8 +187,11 @@ class FreeSpace:
         "warm",
     )
 
-    def __init__(self, arena: Arena, warm_sectors_max: int) -> None:
+    def __init__(self, arena: Arena, warm_sectors_max: int, memory: Memory) -> None:
+        """*memory* is told what is held of it, and says when no more may be."""
         self._arena = arena
+        self._memory = memory
+        self._reclaim_above_sectors = 0  # with fewer warm ones there is nothing to give back
         self._warm_sectors_max = warm_sectors_max
         self._is_cooled = True  # whether all pages that can be given back were
         self._trim_above_sectors = warm_sectors_max
@@ -195,18 +207,18 @@ class FreeSpace:
     def take(self, count: int) -> list[Run]:
         """Take *count* sectors, which must be free, in as few runs as can be found quickly.
 
-        A page or more begins at a page: it can be given back whole, and shares no page.
+        Many begin at a page: they can be given back whole, and share no page.
         """
         assert 0 < count <= self.sectors
-        align = PAGE_SECTORS if count >= PAGE_SECTORS else 1
+        align = PAGE_SECTORS if count >= ALIGNED_SECTORS_MIN else 1
         place = self.warm.take(count, align)
         if place is None and PAGE_SECTORS <= count <= BATCH_SECTORS and self._warm_batch():
             place = self.warm.take(count, align)
-        if place is None:
+        if place is None and self.may_warm(count):
             place = self.cold.take(count, align)
             if place is not None:
                 self._warm_page_of(place + count)
-        self._note_warm()
+        self._note()
         if place is not None:
             return [Run(place, count)]
         return self._take_pieces(count)
@@ -219,38 +231,51 @@ class FreeSpace:
             if not found:
                 if self._warm_batch_at(place + count):
                     continue
+                if not self.may_warm(count_max - count):
+                    break
                 found = self.cold.take_at(place + count, count_max - count)
                 if not found:
                     break
                 self._warm_page_of(place + count + found)
             count += found
-        self._note_warm()
+        self._note()
         return count
 
     def _take_pieces(self, count: int) -> list[Run]:
         taken: list[Run] = []
+        cold_first = self.may_warm(count)
         while count:
-            piece = self.cold.take_piece(count)
-            if piece is not None:
-                self._warm_page_of(piece.place + piece.sectors)
-            else:
-                piece = self.warm.take_piece(count)
-            assert piece is not None
+            piece = self._take_piece(count, cold_first=cold_first)
             taken.append(piece)
             count -= piece.sectors
-        self._note_warm()
+        self._note()
         return taken
+
+    def _take_piece(self, count_max: int, *, cold_first: bool) -> Run:
+        for is_cold in (cold_first, not cold_first):
+            piece = (self.cold if is_cold else self.warm).take_piece(count_max)
+            if piece is not None:
+                if is_cold:
+                    self._warm_page_of(piece.place + piece.sectors)
+                return piece
+        raise AssertionError("more was taken than was free")
+
+    def may_warm(self, count: int) -> bool:
+        """Whether the memory of *count* cold sectors may be had."""
+        return self._memory.has_room(count * SECTOR_BYTES)
 
     def _warm_batch(self) -> bool:
         """Make some run of cold sectors warm; False if there is none so long, or no memory."""
-        if not self._arena.populates:
+        if not self._arena.populates or not self.may_warm(BATCH_SECTORS):
             return False
         place = self.cold.take(BATCH_SECTORS)
         return place is not None and self._populate(place)
 
     def _warm_batch_at(self, place: int) -> bool:
         """As _warm_batch, for the cold sectors at *place*."""
-        if not self._arena.populates or not self.cold.starts_with(place, BATCH_SECTORS):
+        if not self.cold.starts_with(place, BATCH_SECTORS):
+            return False
+        if not self._arena.populates or not self.may_warm(BATCH_SECTORS):
             return False
         self.cold.take_at(place, BATCH_SECTORS)
         return self._populate(place)
@@ -259,10 +284,12 @@ class FreeSpace:
         populated = self._arena.populate(place, BATCH_SECTORS)
         self._is_cooled = False
         (self.warm if populated else self.cold).add(place, BATCH_SECTORS)
+        self._note()
         return populated
 
-    def _note_warm(self) -> None:
+    def _note(self) -> None:
         self._warm_sectors_min = min(self._warm_sectors_min, self.warm.sectors)
+        self._memory.resident_bytes = (self._arena.sectors - self.cold.sectors) * SECTOR_BYTES
 
     def free(self, place: int, count: int) -> None:
         """Make *count* sectors free; their pages stay warm up to the watermark."""
@@ -281,6 +308,16 @@ class FreeSpace:
             self._is_cooled = looked_at < RUNS_AT_ONCE_MAX
         self._trim_above_sectors = max(self._warm_sectors_max, self.warm.sectors)
         self._warm_sectors_min = self.warm.sectors
+
+    def reclaim(self, count_bytes: int) -> None:
+        """Give free pages back for *count_bytes* of something else, and a batch more, at once."""
+        if self.warm.sectors < self._reclaim_above_sectors:
+            return
+        keep_sectors = max(0, self.warm.sectors - count_bytes // SECTOR_BYTES - BATCH_SECTORS)
+        self._give_back(keep_sectors, PAGE_SECTORS, self.warm.runs)
+        # Where there was too little, one must not look again before much has changed.
+        is_enough = self._memory.has_room(count_bytes)
+        self._reclaim_above_sectors = 0 if is_enough else self.warm.sectors + BATCH_SECTORS // 2
 
     def decay(self) -> None:
         """Give back about half of the warm sectors that nobody needed since the last time."""
@@ -314,4 +351,5 @@ class FreeSpace:
                 self.cold.add(first, end - first)
                 if self.warm.sectors <= keep_sectors:
                     break
+        self._note()
         return len(runs)

@@ -63,7 +63,9 @@ class ContentMachine(RuleBasedStateMachine):
         super().__init__()
         self.filesystem = FileSystem(Limits(CAPACITY_SECTORS * SECTOR_BYTES, FILES + 1), lambda: 0)
         self.disk = self.filesystem.disk
-        self.disk.space = FreeSpace(self.disk.arena, WARM_SECTORS_MAX)
+        memory = self.filesystem.budget.memory
+        memory.bytes_max = CAPACITY_SECTORS * SECTOR_BYTES * 9 // 8  # so that it matters
+        self.disk.space = FreeSpace(self.disk.arena, WARM_SECTORS_MAX, memory)
         self.disk.view[:] = b"\xaa" * len(self.disk.view)  # every sector was another's once
         self.contents = [
             self.filesystem.create(self.filesystem.root, b"%d" % number, 0o600, 0, 0).content

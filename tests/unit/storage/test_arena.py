@@ -101,7 +101,9 @@ def test_no_page_is_kept_whatever_the_sizes_of_files(
 
 
 def test_free_memory_is_kept_up_to_the_watermark_only(filesystem: FileSystem) -> None:
-    filesystem.disk.space = FreeSpace(filesystem.disk.arena, 64 * MIB // SECTOR_BYTES)
+    filesystem.disk.space = FreeSpace(
+        filesystem.disk.arena, 64 * MIB // SECTOR_BYTES, filesystem.budget.memory
+    )
     write_and_unlink(filesystem, [MIB] * 100)
     assert resident_bytes(filesystem.disk.arena) <= 64 * MIB
 

@@ -59,13 +59,35 @@ def test_less_can_be_reserved_when_everything_is_used(budget: Budget) -> None:
 
 def test_releasing_more_than_is_used_is_a_mistake(budget: Budget) -> None:
     with pytest.raises(AssertionError):
-        budget.release(1)
+        budget.release_sectors(1)
 
 
 def test_refusals_are_counted(budget: Budget) -> None:
     with pytest.raises(FileSystemError):
         budget.reserve(1001)
     assert budget.refusals == 1
+
+
+def test_beside_sectors_nothing_is_had_once_memory_is_short(budget: Budget) -> None:
+    """Files that left one sector of each page behind made the process twice as large as its limit,
+    once names and attributes had taken the rest."""
+    budget.memory.resident_bytes = budget.memory.bytes_max - 100
+    budget.reserve(100)
+    with pytest.raises(FileSystemError, match="ENOSPC"):
+        budget.reserve_inode(1)
+    assert (budget.used_bytes, budget.used_inodes) == (100, 0)
+    budget.reserve_sectors(512)
+    assert budget.used_bytes == 612
+
+
+def test_before_that_what_is_free_is_asked_to_give_memory_back(budget: Budget) -> None:
+    def reclaim(count_bytes: int) -> None:
+        budget.memory.resident_bytes -= count_bytes
+
+    budget.reclaim = reclaim
+    budget.memory.resident_bytes = budget.memory.bytes_max
+    budget.reserve(100)
+    assert budget.memory.resident_bytes == budget.memory.bytes_max - 100
 
 
 # Prints what was charged for one of many, and by how much the process grew for it.

@@ -307,7 +307,7 @@ def test_free_sectors_that_are_shredded_are_filled() -> None:
     """In 100 pieces, 100 sectors need 100 runs, whose cost no longer fits beside them: one sector
     less was tried, and then the write was refused with almost all of the volume free."""
     disk = Disk(Budget(200 * SECTOR_BYTES + FIRST_RUN_BYTES, 1))
-    disk.space = FreeSpace(Arena(200), 1000)
+    disk.space = FreeSpace(Arena(200), 1000, disk.budget.memory)
     disk.space.take(200)
     for place in range(0, 200, 2):
         disk.space.free(place, 1)

@@ -6,8 +6,9 @@ import random
 import pytest
 
 from ram9.storage.arena import Arena
-from ram9.storage.limits import PAGE_SECTORS
-from ram9.storage.space import BATCH_SECTORS, FreeRuns, FreeSpace, Run
+from ram9.storage.budget import Memory
+from ram9.storage.limits import PAGE_SECTORS, SECTOR_BYTES
+from ram9.storage.space import ALIGNED_SECTORS_MIN, BATCH_SECTORS, FreeRuns, FreeSpace, Run
 
 MANY = 1 << 14
 
@@ -22,7 +23,7 @@ def space() -> FreeSpace:
     """Free space on a system that does not populate memory when it is asked to."""
     arena = Arena(MANY)
     arena.populates = False
-    return FreeSpace(arena, warm_sectors_max=1024)
+    return FreeSpace(arena, warm_sectors_max=1024, memory=Memory(1 << 40))
 
 
 class PopulatedArena(Arena):
@@ -47,7 +48,7 @@ def arena() -> PopulatedArena:
 
 @pytest.fixture
 def batched(arena: PopulatedArena) -> FreeSpace:
-    return FreeSpace(arena, warm_sectors_max=2 * MANY)
+    return FreeSpace(arena, warm_sectors_max=2 * MANY, memory=Memory(1 << 40))
 
 
 def test_runs_that_touch_become_one(runs: FreeRuns) -> None:
@@ -89,10 +90,72 @@ def test_a_run_that_is_long_enough_only_without_its_slack_is_not_cut(runs: FreeR
     assert list(runs) == [Run(1, 8)]
 
 
-def test_a_page_or_more_begins_at_a_page(space: FreeSpace) -> None:
+def test_many_sectors_begin_at_a_page(space: FreeSpace) -> None:
+    space.free(*space.take(MANY)[0])
     space.take(3)
-    assert space.take(PAGE_SECTORS) == [Run(PAGE_SECTORS, PAGE_SECTORS)]
+    many = ALIGNED_SECTORS_MIN
+    assert space.take(many) == [Run(PAGE_SECTORS, many)]
     assert space.take(PAGE_SECTORS - 3) == [Run(3, PAGE_SECTORS - 3)]
+
+
+def test_few_sectors_share_pages(batched: FreeSpace) -> None:
+    """Files of nine sectors took two pages each: a disk half full of them held all its memory."""
+    for number in range(100):
+        assert batched.take(9) == [Run(9 * number, 9)]
+
+
+@pytest.fixture
+def tight() -> tuple[FreeSpace, Memory]:
+    """Space whose memory is all in use: every second sector is free, and no page."""
+    arena = Arena(MANY)
+    memory = Memory(0)
+    memory.bytes_max = MANY // 2 * SECTOR_BYTES
+    space = FreeSpace(arena, MANY, memory)
+    space.take(MANY // 2)
+    for place in range(0, MANY // 2, 2):
+        space.free(place, 1)
+    assert memory.resident_bytes == memory.bytes_max
+    return space, memory
+
+
+def test_where_memory_is_short_sectors_are_taken_that_hold_some(
+    tight: tuple[FreeSpace, Memory],
+) -> None:
+    space, memory = tight
+    pieces = space.take(MANY // 4)
+    assert {piece.sectors for piece in pieces} == {1}
+    assert memory.resident_bytes == memory.bytes_max
+    assert space.warm.sectors == 0
+
+
+def test_where_memory_is_short_no_run_is_extended_into_more(
+    tight: tuple[FreeSpace, Memory],
+) -> None:
+    space, memory = tight
+    assert space.take_at(MANY // 2, 8) == 0
+    memory.bytes_max += 8 * SECTOR_BYTES
+    assert space.take_at(MANY // 2, 8) == 8
+
+
+def test_memory_is_given_back_when_something_else_needs_it() -> None:
+    memory = Memory(0)
+    memory.bytes_max = 64 * SECTOR_BYTES
+    space = FreeSpace(Arena(MANY), MANY, memory)
+    space.free(*space.take(64)[0])
+    assert not memory.has_room(1)
+    space.reclaim(1)
+    assert memory.has_room(1)
+    assert memory.resident_bytes == 0
+
+
+def test_where_nothing_can_be_given_back_one_does_not_look_again_at_once(
+    tight: tuple[FreeSpace, Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, memory = tight
+    space.reclaim(1)
+    assert not memory.has_room(1)
+    monkeypatch.setattr(FreeRuns, "oldest", lambda *_: pytest.fail("it looked"))
+    space.reclaim(1)
 
 
 def test_memory_for_a_page_or_more_is_had_in_batches(
@@ -134,7 +197,7 @@ def test_a_system_that_populates_nothing_is_not_asked(space: FreeSpace) -> None:
 
 def test_a_system_that_has_no_memory_leaves_the_sectors_cold(arena: PopulatedArena) -> None:
     arena.has_memory = False
-    space = FreeSpace(arena, warm_sectors_max=MANY)
+    space = FreeSpace(arena, warm_sectors_max=MANY, memory=Memory(1 << 40))
     assert space.take(PAGE_SECTORS) == [Run(0, PAGE_SECTORS)]
     assert space.warm.sectors == 0
 
