@@ -6,7 +6,7 @@ from ram9.protocol.codec import Message
 from ram9.protocol.constants import HEADER_BYTES, WRITE_OVERHEAD_BYTES
 from ram9.protocol.errors import ProtocolError
 from ram9.protocol.frames import HEADER, frame_end
-from ram9.protocol.messages import Rlerror, Tversion, Twrite
+from ram9.protocol.messages import Rlerror, Tread, Tversion, Twrite
 from ram9.protocol.partial import write_head
 from ram9.server.counters import Counters
 from ram9.server.dispatch import rows
@@ -24,6 +24,7 @@ BATCH_BYTES_MAX: Final = 256 << 10
 BATCH_REQUESTS_MAX: Final = 64
 
 TVERSION: Final = Tversion.number
+TREAD: Final = Tread.number
 TWRITE: Final = Twrite.number
 UNVERSIONED: Final = rows(versioned=False)
 VERSIONED: Final = rows(versioned=True)
@@ -90,13 +91,14 @@ class Connection:
     def answer(self, view: memoryview, start: int, end: int, replies: list[Piece]) -> int:
         """Answer the whole frames in view[start:end]; return where the unanswered bytes begin.
 
-        Stops early when *replies* are many, or end in a view of a file's sectors, which is good
-        only until the next frame is answered: they are to be sent first. Also stops at bytes that
-        are no frame, which is for ``expects`` to say.
+        Stops early when *replies* are many, or have views of a file's sectors, which are good only
+        until a request is answered that is not to read: they are to be sent first. Also stops at
+        bytes that are no frame, which is for ``expects`` to say.
         """
         session = self.session
         requests = self._counters.requests
         room_bytes = self.batch_bytes_max
+        is_lent = False
         msize, rows = session.msize, VERSIONED if session.versioned else UNVERSIONED
         for _ in range(BATCH_REQUESTS_MAX):
             if end - start < HEADER_BYTES:
@@ -104,6 +106,8 @@ class Connection:
             size, kind, tag = _unpack_header(view, start)
             stop = start + size
             if stop > end or size < HEADER_BYTES or size > msize:
+                break
+            if is_lent and kind != TREAD:
                 break
             requests[kind] += 1
             decode, handler = rows[kind]
@@ -129,8 +133,7 @@ class Connection:
             if data is not None:
                 replies.append(data)
                 room_bytes -= len(data)
-                if type(data) is memoryview:
-                    break
+                is_lent = is_lent or type(data) is memoryview
             # The limits that hold for the next frame may be others.
             if room_bytes <= 0 or kind == TVERSION:
                 break

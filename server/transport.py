@@ -395,12 +395,9 @@ RESETS: Final = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 
 def _joined(replies: list[Piece]) -> list[Piece]:
     """Replies as few pieces: small ones in one, a file's sectors apart."""
-    last = replies[-1]
-    if type(last) is memoryview:
-        return [b"".join(replies[:-1]), last]
-    if sum(map(len, replies)) <= JOIN_BYTES_MAX:
-        return [b"".join(replies)]
-    return replies
+    if type(replies[-1]) is memoryview or sum(map(len, replies)) > JOIN_BYTES_MAX:
+        return replies
+    return [b"".join(replies)]
 
 
 def _behind(pieces: list[Piece], sent: int) -> list[Piece]:

@@ -174,6 +174,16 @@ def test_a_view_of_a_file_ends_a_step(client: Client) -> None:
     assert bytes(found.data) == b"x" * 50_000
 
 
+def test_reads_that_follow_each_other_are_answered_in_one_step(client: Client) -> None:
+    """None of them changes what the others lend."""
+    file = client.create(b"file", b"x" * 100_000)
+    reads = [frame(Tread(file, at, 20_000), tag) for tag, at in enumerate((0, 20_000, 40_000))]
+    data = b"".join(reads) + frame(Tgetattr(ROOT, 0), 9)
+    stop, replies = answer(client, data)
+    assert [type(reply) for reply in replies] == [bytes, memoryview] * 3
+    assert stop == sum(map(len, reads))
+
+
 def test_requests_are_counted_by_number(client: Client) -> None:
     requests = client.server.counters.requests
     before = requests[Tgetattr.number], requests[Twrite.number]
