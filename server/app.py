@@ -64,6 +64,8 @@ class Server:
                 f"a file system of {config.size_bytes} bytes and {config.inodes} inodes cannot be "
                 f"made: {error}; choose another --size or --inodes"
             ) from error
+        if has_spare_processor():
+            self.filesystem.disk.populate_ahead()
         self._hub = Hub(
             loop,
             self.filesystem.disk,

@@ -170,7 +170,7 @@ def _check_budget(
 def _check_sectors(filesystem: FileSystem, inodes: list[Inode], landing: list[Claim]) -> list[str]:
     """Every sector of the arena is free, or belongs to exactly one file, reserve or landing."""
     disk = filesystem.disk
-    pieces = [*disk.space.warm, *disk.space.cold]
+    pieces = [*disk.space.warm, *disk.space.cold, *disk.space.pending]
     violations = []
     if disk.space.warm.sectors != sum(run.sectors for run in disk.space.warm):
         violations.append("warm sectors are miscounted")

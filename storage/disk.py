@@ -5,7 +5,8 @@ from collections.abc import Callable
 from ram9.storage.arena import Arena
 from ram9.storage.budget import Budget
 from ram9.storage.limits import SECTOR_BYTES
-from ram9.storage.space import FreeSpace, Run
+from ram9.storage.populating import Populator
+from ram9.storage.space import BATCH_SECTORS, FreeSpace, Run
 
 WARM_BYTES_MAX = 64 << 20
 
@@ -32,6 +33,10 @@ class Disk:
         self.reserved: dict[Reserve, None] = {}  # in the order in which they were made
         self.lent: dict[Callable[[], None], None] = {}
         self.landing_bytes = 0  # of writes that are arriving, and hold their sectors
+
+    def populate_ahead(self) -> None:
+        """From now on, use a spare processor to make memory ready for who goes on writing."""
+        self.space.ahead = Populator(self.arena, BATCH_SECTORS)
 
     def take(self, count: int) -> list[Run]:
         """Take *count* sectors, for which the budget has been charged: they are always there."""

@@ -14,10 +14,12 @@ from typing import Final, NamedTuple
 from ram9.storage.arena import Arena
 from ram9.storage.budget import Memory
 from ram9.storage.limits import PAGE_SECTORS, SECTOR_BYTES
+from ram9.storage.populating import Populator
 
 RUNS_AT_ONCE_MAX: Final = 8192  # to look at before requests get their turn: some 40 ms
 ALIGNED_SECTORS_MIN: Final = 64  # what is smaller shares pages, and wastes none
 BATCH_SECTORS: Final = 8192  # cold sectors that turn warm at a time: 4 MiB, in about 2 ms
+BATCHES_AHEAD: Final = 2  # that turn warm while those before them are being used
 
 
 class Run(NamedTuple):
@@ -177,12 +179,14 @@ class FreeSpace:
 
     __slots__ = (
         "_arena",
+        "_batches",
         "_is_cooled",
         "_memory",
         "_reclaim_above_sectors",
         "_trim_above_sectors",
         "_warm_sectors_max",
         "_warm_sectors_min",
+        "ahead",
         "cold",
         "warm",
     )
@@ -190,6 +194,8 @@ class FreeSpace:
     def __init__(self, arena: Arena, warm_sectors_max: int, memory: Memory) -> None:
         """*memory* is told what is held of it, and says when no more may be."""
         self._arena = arena
+        self.ahead: Populator | None = None
+        self._batches = 0  # that turned warm since decay() or cool() was last called
         self._memory = memory
         self._reclaim_above_sectors = 0  # with fewer warm ones there is nothing to give back
         self._warm_sectors_max = warm_sectors_max
@@ -202,7 +208,14 @@ class FreeSpace:
 
     @property
     def sectors(self) -> int:
-        return self.warm.sectors + self.cold.sectors
+        pending = self.ahead.sectors if self.ahead is not None else 0
+        return self.warm.sectors + self.cold.sectors + pending
+
+    @property
+    def pending(self) -> list[Run]:
+        """Free sectors that are neither warm nor cold, but turning warm."""
+        places = self.ahead.pending if self.ahead is not None else ()
+        return [Run(place, BATCH_SECTORS) for place in places]
 
     def take(self, count: int) -> list[Run]:
         """Take *count* sectors, which must be free, in as few runs as can be found quickly.
@@ -243,6 +256,8 @@ class FreeSpace:
 
     def _take_pieces(self, count: int) -> list[Run]:
         taken: list[Run] = []
+        while self.ahead is not None and self.ahead.pending:
+            self._collect()
         cold_first = self.may_warm(count)
         while count:
             piece = self._take_piece(count, cold_first=cold_first)
@@ -266,6 +281,8 @@ class FreeSpace:
 
     def _warm_batch(self) -> bool:
         """Make some run of cold sectors warm; False if there is none so long, or no memory."""
+        if self.ahead is not None and self.ahead.pending:
+            return self._ask_ahead(self._collect())
         if not self._arena.populates or not self.may_warm(BATCH_SECTORS):
             return False
         place = self.cold.take(BATCH_SECTORS)
@@ -273,6 +290,10 @@ class FreeSpace:
 
     def _warm_batch_at(self, place: int) -> bool:
         """As _warm_batch, for the cold sectors at *place*."""
+        while self.ahead is not None and place in self.ahead.pending:
+            found = self._collect()
+            if found == place:
+                return self._ask_ahead(found)
         if not self.cold.starts_with(place, BATCH_SECTORS):
             return False
         if not self._arena.populates or not self.may_warm(BATCH_SECTORS):
@@ -282,10 +303,42 @@ class FreeSpace:
 
     def _populate(self, place: int) -> bool:
         populated = self._arena.populate(place, BATCH_SECTORS)
-        self._is_cooled = False
         (self.warm if populated else self.cold).add(place, BATCH_SECTORS)
         self._note()
-        return populated
+        return self._ask_ahead(place)
+
+    def _collect(self) -> int:
+        """Call the oldest pending batch warm, once it is; return where it begins."""
+        assert self.ahead is not None
+        place, populated = self.ahead.take()
+        (self.warm if populated else self.cold).add(place, BATCH_SECTORS)
+        self._note()
+        return place
+
+    def _ask_ahead(self, place: int) -> bool:
+        """Note that the batch at *place* turned warm, and have the next ones do so; False if not.
+
+        Only from the second in a second on: who writes so much will go on.
+        """
+        if not self._arena.populates:
+            return False
+        self._is_cooled = False
+        self._batches += 1
+        ahead = self.ahead
+        if ahead is None or self._batches < 2:
+            return True
+        while len(ahead.pending) < BATCHES_AHEAD and self.may_warm(BATCH_SECTORS):
+            behind = (ahead.pending[-1] if ahead.pending else place) + BATCH_SECTORS
+            if self.cold.starts_with(behind, BATCH_SECTORS):
+                self.cold.take_at(behind, BATCH_SECTORS)
+            else:
+                elsewhere = self.cold.take(BATCH_SECTORS)
+                if elsewhere is None:
+                    break
+                behind = elsewhere
+            ahead.ask(behind)
+            self._note()
+        return True
 
     def _note(self) -> None:
         self._warm_sectors_min = min(self._warm_sectors_min, self.warm.sectors)
@@ -303,6 +356,7 @@ class FreeSpace:
 
     def cool(self) -> None:
         """Give free pages back to the system: all of them, if need be in several calls."""
+        self._collect_ready()
         if not self._is_cooled:
             looked_at = self._give_back(0, PAGE_SECTORS, RUNS_AT_ONCE_MAX)
             self._is_cooled = looked_at < RUNS_AT_ONCE_MAX
@@ -321,9 +375,17 @@ class FreeSpace:
 
     def decay(self) -> None:
         """Give back about half of the warm sectors that nobody needed since the last time."""
+        self._collect_ready()
         keep_sectors = self.warm.sectors - self._warm_sectors_min // 2
         self._give_back(keep_sectors, 2 * PAGE_SECTORS, RUNS_AT_ONCE_MAX // 8)
         self._warm_sectors_min = self.warm.sectors
+
+    def _collect_ready(self) -> None:
+        """Call warm what became so and was not needed."""
+        self._batches = 0
+        while self.ahead is not None and self.ahead.pending and self.ahead.is_ready():
+            self._collect()
+            self._is_cooled = False
 
     def _warm_page_of(self, end: int) -> None:
         """Call warm what is left, from *end* on, of a cold page that is now used."""

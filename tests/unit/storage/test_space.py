@@ -8,9 +8,10 @@ import pytest
 from ram9.storage.arena import Arena
 from ram9.storage.budget import Memory
 from ram9.storage.limits import PAGE_SECTORS, SECTOR_BYTES
+from ram9.storage.populating import Populator
 from ram9.storage.space import ALIGNED_SECTORS_MIN, BATCH_SECTORS, FreeRuns, FreeSpace, Run
 
-MANY = 1 << 14
+MANY = 1 << 15
 
 
 @pytest.fixture
@@ -377,3 +378,66 @@ def test_a_big_file_finds_a_long_run_after_churn(space: FreeSpace) -> None:
         space.free(*run)
     space.cool()
     assert space.take(MANY) == [Run(0, MANY)]
+
+
+@pytest.fixture
+def ahead(arena: PopulatedArena) -> FreeSpace:
+    """Space with a thread that makes memory ready."""
+    space = FreeSpace(arena, 2 * MANY, Memory(1 << 40))
+    space.ahead = Populator(arena, BATCH_SECTORS)
+    return space
+
+
+def test_who_writes_a_second_batch_gets_the_next_ones_ahead(ahead: FreeSpace) -> None:
+    ahead.take(BATCH_SECTORS)
+    assert ahead.pending == []
+    ahead.take(BATCH_SECTORS)
+    assert ahead.pending == [Run(n * BATCH_SECTORS, BATCH_SECTORS) for n in (2, 3)]
+    assert ahead.sectors == MANY - 2 * BATCH_SECTORS
+
+
+def test_what_is_pending_is_waited_for_and_not_populated_twice(
+    ahead: FreeSpace, arena: PopulatedArena
+) -> None:
+    place = ahead.take(BATCH_SECTORS)[0].place + BATCH_SECTORS
+    while ahead.sectors:
+        place += ahead.take_at(place, 100)
+    assert arena.populated == [(n, BATCH_SECTORS) for n in range(0, MANY, BATCH_SECTORS)]
+    assert place == MANY
+
+
+def test_what_is_pending_serves_whoever_needs_all(ahead: FreeSpace) -> None:
+    ahead.take(BATCH_SECTORS)
+    ahead.take(BATCH_SECTORS)
+    assert sum(run.sectors for run in ahead.take(ahead.sectors)) == MANY - 2 * BATCH_SECTORS
+    assert ahead.pending == []
+
+
+def test_what_was_made_ready_for_nobody_goes_back(ahead: FreeSpace) -> None:
+    ahead.take(BATCH_SECTORS)
+    ahead.take(BATCH_SECTORS)
+    while ahead.pending:
+        ahead.cool()
+    assert ahead.warm.sectors == 0
+    assert ahead.cold.sectors == MANY - 2 * BATCH_SECTORS
+
+
+def test_a_system_that_runs_out_of_memory_ahead_leaves_the_sectors_cold(
+    ahead: FreeSpace, arena: PopulatedArena
+) -> None:
+    ahead.take(BATCH_SECTORS)
+    arena.has_memory = False
+    while ahead.sectors:
+        ahead.take(BATCH_SECTORS)
+    assert ahead.pending == []
+
+
+def test_memory_is_not_had_ahead_where_it_is_short(arena: PopulatedArena) -> None:
+    memory = Memory(0)
+    memory.bytes_max = 3 * BATCH_SECTORS * SECTOR_BYTES
+    space = FreeSpace(arena, 2 * MANY, memory)
+    space.ahead = Populator(arena, BATCH_SECTORS)
+    space.take(BATCH_SECTORS)
+    space.take(BATCH_SECTORS)
+    assert len(space.pending) == 1
+    assert memory.resident_bytes == memory.bytes_max
