@@ -10,13 +10,13 @@ from ram9.server.fids import Fid, FidTable
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.inodes import Directory, Inode
-from ram9.storage.locks import OFFSET_MAX
+from ram9.storage.locks import OFFSET_MAX, Lock, Locks
 
 # A Tversion has 21 bytes: before it nobody may make us hold more than a little.
 UNVERSIONED_FRAME_BYTES_MAX: Final = 8192
 FIDS_MAX: Final = 1 << 20  # of one connection: cache=loose keeps one for each name it ever saw
 FIDS_TOTAL_MAX: Final = 1 << 22  # of all connections
-LOCKS_MAX: Final = 1 << 12  # on one inode: each is looked at for every request about locks
+LOCKS_MAX: Final = 1 << 12  # on one inode
 LOCKS_TOTAL_MAX: Final = 1 << 18
 VALUES_BYTES_MAX: Final = 16 << 20  # of attributes that one connection is reading or writing
 VALUES_TOTAL_BYTES_MAX: Final = 64 << 20
@@ -30,6 +30,10 @@ QID_TYPES: Final = [0x80 if kind == 0o04 else 0x02 if kind == 0o12 else 0 for ki
 # leave the cache: with cache=mmap and cache=loose it reads zeros there, and writes them back.
 COUNTED_VERSIONS: Final = [0xFFFFFFFF] * 16
 CACHELESS_VERSIONS: Final = [0 if kind == 0o10 else 0xFFFFFFFF for kind in range(16)]
+
+Owner = tuple[
+    int, int, bytes
+]  # of locks: session, process and host, for two mounts may share these
 
 Report = Callable[[str, dict[str, object]], None]
 
@@ -82,7 +86,7 @@ class Session:
         self.fids = FidTable()
         self._reply_bytes_max = MSIZE_MAX
         self.agree(UNVERSIONED_FRAME_BYTES_MAX, versioned=False)
-        self.locked: set[Inode] = set()  # where this session may hold locks
+        self.locked: dict[Inode, set[Owner]] = {}  # who of this session holds locks, and where
         self._opens: dict[Inode, int] = {}  # open fids
         self.values_bytes = 0
 
@@ -172,20 +176,46 @@ class Session:
         self._opens[inode] -= 1
         if not self._opens[inode]:
             del self._opens[inode]
-            if inode in self.locked:
-                self.locked.discard(inode)
-                self._unlock(inode)
+            for owner in list(self.locked.get(inode, ())):
+                self.unlock(inode, owner, 0, OFFSET_MAX)
 
-    def _unlock(self, inode: Inode) -> None:
+    def lock(self, inode: Inode, owner: Owner, wanted: Lock) -> bool:
+        """Take *wanted* for *owner*; False if a lock of somebody else is in the way.
+
+        ENOLCK where there are too many, whether or not this would make one more.
+        """
+        locks = Locks() if inode.locks is None else inode.locks
+        before = len(locks)
+        if before >= LOCKS_MAX or self.counters.locks >= LOCKS_TOTAL_MAX:
+            raise FileSystemError(Errno.ENOLCK)
+        if not locks.acquire(wanted):
+            return False
+        self.counters.locks += len(locks) - before
+        inode.locks = locks
+        self.locked.setdefault(inode, set()).add(owner)
+        return True
+
+    def unlock(self, inode: Inode, owner: Owner, start: int, last: int) -> None:
+        """Give back bytes; ENOLCK where that makes two locks of one, and there are too many."""
         locks = inode.locks
-        if locks is not None:
-            before = len(locks.held)
-            for owner in {lock.owner for lock in locks.held}:
-                if isinstance(owner, tuple) and owner[0] == self.number:
-                    locks.release(owner, 0, OFFSET_MAX)
-            self.counters.locks += len(locks.held) - before
-            if not locks.held:
-                inode.locks = None
+        if locks is None:
+            return
+        before = len(locks)
+        if before >= LOCKS_MAX and locks.splits(owner, start, last):
+            raise FileSystemError(Errno.ENOLCK)
+        locks.release(owner, start, last)
+        self.counters.locks += len(locks) - before
+        if not locks:
+            inode.locks = None
+        if not locks.holds(owner):
+            self._forget_owner(inode, owner)
+
+    def _forget_owner(self, inode: Inode, owner: Owner) -> None:
+        owners = self.locked.get(inode)
+        if owners is not None:
+            owners.discard(owner)
+            if not owners:
+                del self.locked[inode]
 
 
 def directory_of(fid: Fid) -> Directory:

@@ -123,11 +123,15 @@ class Server:
         )
         inodes = all_inodes(self.filesystem)
         assert {inode: inode.holds for inode in inodes if inode.holds} == dict(held)
-        locking = {client.number for client in self.clients if client.session.locked}
-        for inode in inodes:
-            for lock in inode.locks.held if inode.locks is not None else ():
-                assert isinstance(lock.owner, tuple)
-                assert lock.owner[0] in locking
+        locks = {inode: inode.locks.held for inode in inodes if inode.locks is not None}
+        assert all(locks.values())
+        assert self.counters.locks == sum(map(len, locks.values()))
+        assert {(inode, lock.owner) for inode, held in locks.items() for lock in held} == {
+            (inode, owner)
+            for client in self.clients
+            for inode, owners in client.session.locked.items()
+            for owner in owners
+        }
 
     @contextmanager
     def unchanged(self) -> Generator[None]:

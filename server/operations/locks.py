@@ -13,15 +13,12 @@ from ram9.protocol.constants import (
 )
 from ram9.protocol.messages import Rgetlock, Rlock, Tgetlock, Tlock
 from ram9.server.dispatch import answers
-from ram9.server.session import LOCKS_MAX, LOCKS_TOTAL_MAX, Session
+from ram9.server.session import Owner, Session
 from ram9.storage.errors import Errno, FileSystemError
-from ram9.storage.inodes import Inode
-from ram9.storage.locks import OFFSET_MAX, Lock, Locks
+from ram9.storage.locks import OFFSET_MAX, Lock
 
 # Linux sends its host name, of 64 bytes at most. It is kept with each lock, and told to others.
 CLIENT_ID_BYTES_MAX: Final = 255
-
-Owner = tuple[int, int, bytes]  # session, process and host: two mounts may share the latter two
 
 
 @answers(Tlock)
@@ -39,22 +36,12 @@ def lock(session: Session, request: Tlock) -> Rlock:
     owner: Owner = (session.number, request.proc_id, request.client_id)
     last = _last(request.start, request.length)
     if request.type == LOCK_TYPE_UNLCK:
-        if inode.locks is not None:
-            _unlock(session, inode, inode.locks, owner, request.start, last)
+        session.unlock(inode, owner, request.start, last)
         return Rlock(LOCK_SUCCESS)
     if request.type not in (LOCK_TYPE_RDLCK, LOCK_TYPE_WRLCK):
         raise FileSystemError(Errno.EINVAL)
-    locks = inode.locks or Locks()
-    before = len(locks.held)
-    if before >= LOCKS_MAX or session.counters.locks >= LOCKS_TOTAL_MAX:
-        raise FileSystemError(Errno.ENOLCK)
-    wanted = Lock(owner, request.start, last, exclusive=request.type == LOCK_TYPE_WRLCK)
-    if not locks.acquire(wanted):
-        return Rlock(LOCK_BLOCKED)
-    session.counters.locks += len(locks.held) - before
-    inode.locks = locks
-    session.locked.add(inode)
-    return Rlock(LOCK_SUCCESS)
+    wanted = Lock(request.start, last, owner, exclusive=request.type == LOCK_TYPE_WRLCK)
+    return Rlock(LOCK_SUCCESS if session.lock(inode, owner, wanted) else LOCK_BLOCKED)
 
 
 @answers(Tgetlock)
@@ -67,7 +54,7 @@ def getlock(session: Session, request: Tgetlock) -> Rgetlock:
     inode = session.fids[request.fid].inode
     owner: Owner = (session.number, request.proc_id, request.client_id)
     last = _last(request.start, request.length)
-    probe = Lock(owner, request.start, last, exclusive=request.type != LOCK_TYPE_RDLCK)
+    probe = Lock(request.start, last, owner, exclusive=request.type != LOCK_TYPE_RDLCK)
     found = inode.locks.conflict(probe) if inode.locks is not None else None
     if found is None:
         return Rgetlock(
@@ -77,23 +64,6 @@ def getlock(session: Session, request: Tgetlock) -> Rgetlock:
     length = 0 if found.last == OFFSET_MAX else found.last - found.start + 1
     kind = LOCK_TYPE_WRLCK if found.exclusive else LOCK_TYPE_RDLCK
     return Rgetlock(kind, found.start, length, process, client)
-
-
-def _unlock(
-    session: Session, inode: Inode, locks: Locks, owner: Owner, start: int, last: int
-) -> None:
-    """Give back bytes; ENOLCK where that would make two locks of one, and there are too many."""
-    before = len(locks.held)
-    if before >= LOCKS_MAX and any(
-        held.owner == owner and held.start < start and last < held.last for held in locks.held
-    ):
-        raise FileSystemError(Errno.ENOLCK)
-    locks.release(owner, start, last)
-    session.counters.locks += len(locks.held) - before
-    if not any(_owner(held)[0] == session.number for held in locks.held):
-        session.locked.discard(inode)
-    if not locks.held:
-        inode.locks = None
 
 
 def _last(start: int, length: int) -> int:

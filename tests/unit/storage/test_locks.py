@@ -1,18 +1,21 @@
 """Byte-range locks (POSIX fcntl)."""
 
+from itertools import pairwise
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ram9.storage.locks import OFFSET_MAX, Lock, Locks
 
 
 def shared(owner: str, start: int, last: int) -> Lock:
-    return Lock(owner, start, last, exclusive=False)
+    return Lock(start, last, owner, exclusive=False)
 
 
 def exclusive(owner: str, start: int, last: int) -> Lock:
-    return Lock(owner, start, last, exclusive=True)
+    return Lock(start, last, owner, exclusive=True)
 
 
 @pytest.fixture
@@ -67,8 +70,12 @@ def test_adjacent_equal_locks_become_one(locks: Locks) -> None:
 
 
 def test_releasing_what_is_not_held_is_no_error(locks: Locks) -> None:
-    locks.release("a", 0, OFFSET_MAX)
-    assert locks.held == []
+    assert not locks.release("a", 0, OFFSET_MAX)
+    locks.acquire(shared("a", 5, 9))
+    assert not locks.release("a", 0, 4)
+    assert not locks.release("a", 10, OFFSET_MAX)
+    assert locks.release("a", 9, 9)
+    assert locks.held == [shared("a", 5, 8)]
 
 
 def test_releasing_the_middle_keeps_the_ends(locks: Locks) -> None:
@@ -83,33 +90,138 @@ def test_nobody_releases_the_locks_of_another(locks: Locks) -> None:
     assert locks.held == [exclusive("a", 0, 9)]
 
 
-places = st.integers(0, 11)
-steps = st.lists(st.tuples(st.sampled_from("ab"), places, places, st.sampled_from("rwu")))
+def test_a_lock_from_far_below_is_found_behind_many_that_are_not_in_the_way(locks: Locks) -> None:
+    locks.acquire(shared("a", 0, 1000))
+    for place in range(2, 900, 2):
+        locks.acquire(shared("b", place, place))
+    assert locks.conflict(exclusive("c", 999, 1001)) == shared("a", 0, 1000)
+    assert locks.conflict(exclusive("a", 999, 1001)) is None
+    assert locks.conflict(exclusive("a", 898, 898)) == shared("b", 898, 898)
 
 
-@given(steps)
-@settings(deadline=None, max_examples=100)
-def test_locks_are_a_table_of_bytes(steps: list[tuple[str, int, int, str]]) -> None:
+def test_every_lock_in_the_way_is_told(locks: Locks) -> None:
+    locks.acquire(exclusive("a", 20, 29))
+    locks.acquire(shared("b", 0, 9))
+    locks.acquire(shared("c", 0, 5))
+    locks.acquire(shared("d", 8, 9))
+    found = list(locks.conflicts(exclusive("d", 4, 20)))
+    assert found[0] == exclusive("a", 20, 29)
+    assert sorted(found[1:]) == [shared("c", 0, 5), shared("b", 0, 9)]
+    assert list(locks.conflicts(shared("d", 4, 19))) == []
+
+
+def test_only_a_shared_lock_in_place_of_an_exclusive_one_weakens(locks: Locks) -> None:
+    assert not locks.weakens(shared("a", 0, 9))
+    locks.acquire(shared("a", 0, 9))
+    locks.acquire(exclusive("a", 5, 5))
+    assert locks.weakens(shared("a", 0, 5))
+    assert not locks.weakens(shared("a", 6, 9))
+    assert not locks.weakens(exclusive("a", 0, 9))
+    assert not locks.weakens(shared("b", 0, 9))
+
+
+def test_only_the_middle_splits(locks: Locks) -> None:
+    locks.acquire(exclusive("a", 10, 19))
+    assert locks.splits("a", 11, 18)
+    for start, last in (10, 18), (11, 19), (0, 9), (0, OFFSET_MAX):
+        assert not locks.splits("a", start, last)
+    assert not locks.splits("b", 11, 18)
+
+
+def test_owners_are_known_while_they_hold_any(locks: Locks) -> None:
+    locks.acquire(exclusive("a", 0, 9))
+    locks.release("a", 0, 4)
+    assert locks.holds("a")
+    locks.release("a", 5, 9)
+    assert not locks.holds("a")
+    assert len(locks) == 0
+
+
+def test_all_bytes_are_the_whole() -> None:
+    assert exclusive("a", 0, OFFSET_MAX).is_whole
+    assert not exclusive("a", 1, OFFSET_MAX).is_whole
+    assert not exclusive("a", 0, OFFSET_MAX - 1).is_whole
+
+
+LAST = 11
+Table = dict[tuple[str, int], str]
+
+
+class LocksMachine(RuleBasedStateMachine):
     """A table that says for each owner and byte what it has there is all that locks are."""
-    locks = Locks()
-    table: dict[tuple[str, int], str] = {}
-    for owner, one, other, kind in steps:
-        start, last = sorted((one, other))
-        covered = range(start, last + 1)
-        other_owner = "b" if owner == "a" else "a"
-        if kind == "u":
-            locks.release(owner, start, last)
-        else:
-            against = [table.get((other_owner, byte), "u") for byte in covered]
-            conflicts = "w" in against or (kind == "w" and "r" in against)
-            assert locks.acquire(Lock(owner, start, last, kind == "w")) is not conflicts
-            if conflicts:
-                continue
-        table.update({(owner, byte): kind for byte in covered})
-        found = {
-            (lock.owner, byte): "w" if lock.exclusive else "r"
-            for lock in locks.held
-            for byte in range(lock.start, lock.last + 1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.locks = Locks()
+        self.table: Table = {}
+
+    def in_the_way(self, wanted: Lock) -> set[str]:
+        """What others have there that keeps its owner out: kinds."""
+        return {
+            kind
+            for (holder, byte), kind in self.table.items()
+            if holder != wanted.owner
+            and wanted.start <= byte <= wanted.last
+            and (wanted.exclusive or kind == "w")
         }
-        assert found == {key: value for key, value in table.items() if value != "u"}
-        assert sum(lock.last - lock.start + 1 for lock in locks.held) == len(found)
+
+    @rule(
+        owner=st.sampled_from("abc"),
+        places=st.tuples(st.integers(0, LAST), st.integers(0, LAST)),
+        exclusive=st.booleans(),
+    )
+    def acquire(self, owner: str, places: tuple[int, int], *, exclusive: bool) -> None:
+        start, last = sorted(places)
+        wanted = Lock(start, last, owner, exclusive)
+        kinds = self.in_the_way(wanted)
+        before = self.locks.held
+        found = self.locks.conflict(wanted)
+        assert (found is not None) is bool(kinds)
+        if found is not None:
+            assert found.obstructs(wanted)
+            assert found.exclusive is ("w" in kinds)
+        every = list(self.locks.conflicts(wanted))
+        assert sorted(every) == [lock for lock in before if lock.obstructs(wanted)]
+        covered = range(start, last + 1)
+        weakens = not exclusive and any(self.table.get((owner, byte)) == "w" for byte in covered)
+        assert self.locks.weakens(wanted) is weakens
+        assert self.locks.acquire(wanted) is (not kinds)
+        if kinds:
+            assert self.locks.held == before
+        else:
+            self.table.update({(owner, byte): "w" if exclusive else "r" for byte in covered})
+
+    @rule(
+        owner=st.sampled_from("abc"),
+        places=st.tuples(st.integers(0, LAST), st.integers(0, LAST)),
+    )
+    def release(self, owner: str, places: tuple[int, int]) -> None:
+        start, last = sorted(places)
+        before = len(self.locks)
+        splits = self.locks.splits(owner, start, last)
+        had = [self.table.pop((owner, byte), None) for byte in range(start, last + 1)]
+        assert self.locks.release(owner, start, last) is any(had)
+        assert (len(self.locks) == before + 1) is splits
+
+    @invariant()
+    def it_is_that_table(self) -> None:
+        held = self.locks.held
+        found = [
+            ((lock.owner, byte), "w" if lock.exclusive else "r")
+            for lock in held
+            for byte in range(lock.start, lock.last + 1)
+        ]
+        assert len(found) == len(self.table)
+        assert dict(found) == self.table
+        assert len(self.locks) == len(held)
+        assert [self.locks.holds(owner) for owner in "abc"] == [
+            any(holder == owner for holder, _ in self.table) for owner in "abc"
+        ]
+        for owner in "abc":
+            own = [lock for lock in held if lock.owner == owner]
+            for one, two in pairwise(own):
+                assert one.last + 1 < two.start or one.exclusive is not two.exclusive, "two of one"
+
+
+TestLocks = LocksMachine.TestCase
+TestLocks.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
