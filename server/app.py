@@ -23,6 +23,7 @@ from ram9.server.metrics import MetricsServer, registry_of
 from ram9.server.session import Session
 from ram9.server.transport import ClientTransport
 from ram9.server.version import VERSION
+from ram9.server.waiting import WaitingLocks
 from ram9.storage.errors import FileSystemError
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.limits import Limits
@@ -54,6 +55,7 @@ class Server:
         self._loop = loop
         self._client_cache = config.client_cache
         self.counters = Counters()
+        self._waiting_locks = WaitingLocks(self.counters, config.lock_wait_seconds, time.monotonic)
         limits = Limits(size_bytes=config.size_bytes, inodes=config.inodes)
         try:
             # Counting up from the microseconds since 1970: a later start never uses a number again,
@@ -103,6 +105,8 @@ class Server:
         for listener in self.listeners:
             self._loop.remove_reader(listener.socket)
             listener.close()
+        self._waiting_locks.end()
+        await asyncio.sleep(0)  # for the answers to those who waited
         deadline = time.monotonic() + DRAIN_SECONDS_MAX
         waiting = list(self._hub.transports)
         while waiting and time.monotonic() < deadline:
@@ -161,6 +165,7 @@ class Server:
             journal.report,
             journal.report_bug,
             client_cache=self._client_cache,
+            waiting_locks=self._waiting_locks,
         )
         ClientTransport(self._hub, client, session, peer, self._disconnected)
         event(log, logging.DEBUG, "connected", peer=peer)
@@ -174,6 +179,7 @@ class Server:
         """What is done once a second."""
         self._loop.call_later(SWEEP_SECONDS, self._sweep)  # first, whatever happens below
         self._hub.sweep()
+        self._waiting_locks.expire()
         self._watch_space()
         self._give_back_memory()
 

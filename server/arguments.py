@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 
 from ram9.server.config import (
     DEFAULT_LISTEN,
+    DEFAULT_LOCK_WAIT_SECONDS,
     DEFAULT_METRICS,
     DEFAULT_PORT,
     DEFAULT_SIZE,
@@ -21,6 +22,7 @@ from ram9.server.config import (
     default_inodes,
     parse_address,
     parse_inodes,
+    parse_lock_wait,
     parse_metrics,
     parse_size,
     require_distinct,
@@ -175,6 +177,14 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
         "but Linux 7.2 may lose what is appended then (see docs/operating.md)",
     )
     parser.add_argument(
+        "--lock-wait",
+        metavar="SECONDS",
+        default=str(DEFAULT_LOCK_WAIT_SECONDS),
+        help="for how long a process that waits for a lock of another client is left waiting for "
+        "the answer, which comes when the lock is free; then Linux sleeps for 30 seconds and asks "
+        "again. Until then its signal handlers do not run. 0: do not wait (default: %(default)s)",
+    )
+    parser.add_argument(
         "--log-level",
         metavar="LEVEL",
         default="info",
@@ -208,6 +218,7 @@ def _config(options: argparse.Namespace, memory_bytes: Callable[[], int]) -> Con
         log_level=log_level,
         log_format=log_format,
         client_cache=options.client_cache,
+        lock_wait_seconds=parse_lock_wait(options.lock_wait),
     )
 
 

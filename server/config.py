@@ -18,6 +18,9 @@ DEFAULT_PORT: Final = 564
 DEFAULT_METRICS_PORT: Final = 9564
 DEFAULT_SIZE: Final = "50%"
 
+DEFAULT_LOCK_WAIT_SECONDS: Final = 2
+LOCK_WAIT_SECONDS_MAX: Final = 3600
+
 SIZE_BYTES_MAX: Final = 1 << 47
 """The user half of the x86-64 address space: no mapping can be larger."""
 
@@ -95,7 +98,8 @@ class Config:
 
     *size_bytes* and *inodes* are the limits of the volume. *metrics* is where /metrics is served
     over HTTP, None for nowhere. *log_level* is one of LOG_LEVELS, *log_format* of LOG_FORMATS.
-    *client_cache* lets clients keep data of files between requests.
+    *client_cache* lets clients keep data of files between requests. *lock_wait_seconds* is for how
+    long one that waits for a lock is not answered, 0 for not at all.
     """
 
     listen: tuple[Address, ...]
@@ -105,6 +109,7 @@ class Config:
     log_level: str
     log_format: str
     client_cache: bool = False
+    lock_wait_seconds: int = DEFAULT_LOCK_WAIT_SECONDS
 
 
 def parse_address(text: str, default_port: int) -> Address:
@@ -162,6 +167,18 @@ def parse_inodes(text: str) -> int:
     if inodes > INODES_MAX:
         raise ConfigError(f"inodes {text!r} is more than the largest possible number, {INODES_MAX}")
     return inodes
+
+
+def parse_lock_wait(text: str) -> int:
+    """The seconds that `2` stands for: a whole number, from 0 to LOCK_WAIT_SECONDS_MAX."""
+    if not re.fullmatch("[0-9]{1,20}", text):
+        raise ConfigError(f"lock wait {text!r} is not a whole number of seconds")
+    seconds = int(text)
+    if seconds > LOCK_WAIT_SECONDS_MAX:
+        raise ConfigError(
+            f"lock wait {text!r} is more than the largest possible, {LOCK_WAIT_SECONDS_MAX} seconds"
+        )
+    return seconds
 
 
 def default_inodes(size_bytes: int) -> int:

@@ -20,6 +20,7 @@ class Counters:
         "requests",
         "sent_bytes",
         "values_bytes",
+        "waiting_locks",
     )
 
     def __init__(self) -> None:
@@ -33,4 +34,5 @@ class Counters:
         self.accepted = 0
         self.fids = 0  # open now
         self.locks = 0  # held now
+        self.waiting_locks = 0  # requests now
         self.values_bytes = 0  # of extended attributes that are being read or written

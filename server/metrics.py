@@ -33,6 +33,8 @@ METRICS: Final[tuple[str, ...]] = (
     "ram9_connections",
     "ram9_connections_accepted_total",
     "ram9_fids",
+    "ram9_locks",
+    "ram9_waiting_locks",
     "ram9_requests_total",
     "ram9_errors_total",
     "ram9_protocol_errors_total",
@@ -73,6 +75,8 @@ class ServerCollector(Collector):
             ("ram9_available_inodes", "Inodes that are left.", limit_inodes - used_inodes),
             ("ram9_connections", "Clients connected now.", counters.connections),
             ("ram9_fids", "Fids that clients have now.", counters.fids),
+            ("ram9_locks", "Locks that clients hold now.", counters.locks),
+            ("ram9_waiting_locks", "Requests that wait for a lock.", counters.waiting_locks),
         ):
             yield GaugeMetricFamily(name, help_text, value)
         for name, help_text, value in (

@@ -1,12 +1,14 @@
 """One client's state: what was agreed on, its fids, its locks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Final
 
+from ram9.protocol.codec import Message
 from ram9.protocol.constants import MSIZE_MAX, NOFID, READ_OVERHEAD_BYTES
 from ram9.protocol.wire import Qid
 from ram9.server.counters import Counters
 from ram9.server.fids import Fid, FidTable
+from ram9.server.waiting import Waiter, WaitingLocks
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.inodes import Directory, Inode
@@ -31,10 +33,6 @@ QID_TYPES: Final = [0x80 if kind == 0o04 else 0x02 if kind == 0o12 else 0 for ki
 COUNTED_VERSIONS: Final = [0xFFFFFFFF] * 16
 CACHELESS_VERSIONS: Final = [0 if kind == 0o10 else 0xFFFFFFFF for kind in range(16)]
 
-Owner = tuple[
-    int, int, bytes
-]  # of locks: session, process and host, for two mounts may share these
-
 Report = Callable[[str, dict[str, object]], None]
 
 
@@ -42,15 +40,21 @@ def ignore(_event: str, _fields: dict[str, object]) -> None:
     """Report to nobody."""
 
 
+def keep() -> None:
+    """Leave late answers where they are, for somebody who asks for them."""
+
+
 class Session:
     """What the server knows of one connection.
 
     *report* is told, as an event and its fields, what an operator wants to know. *on_bug* gets
     every exception that should not have been. *client_cache* lets the client
-    keep data of files.
+    keep data of files. *waiting_locks* is where all sessions wait for each other's locks.
+    ``on_late`` is called when there begin to be answers for ``take_late``.
     """
 
     __slots__ = (
+        "_late",
         "_opens",
         "_reply_bytes_max",
         "counters",
@@ -61,10 +65,13 @@ class Session:
         "msize",
         "number",
         "on_bug",
+        "on_late",
         "report",
         "values_bytes",
         "version_masks",
         "versioned",
+        "waiting",
+        "waiting_locks",
     )
 
     def __init__(
@@ -76,6 +83,7 @@ class Session:
         on_bug: Callable[[Exception], None] | None = None,
         *,
         client_cache: bool = False,
+        waiting_locks: WaitingLocks | None = None,
     ) -> None:
         self.filesystem = filesystem
         self.counters = counters
@@ -86,7 +94,11 @@ class Session:
         self.fids = FidTable()
         self._reply_bytes_max = MSIZE_MAX
         self.agree(UNVERSIONED_FRAME_BYTES_MAX, versioned=False)
-        self.locked: dict[Inode, set[Owner]] = {}  # who of this session holds locks, and where
+        self.locked: dict[Inode, set[Hashable]] = {}  # who of this session holds locks, and where
+        self.waiting_locks = WaitingLocks(counters) if waiting_locks is None else waiting_locks
+        self.waiting: dict[int, Waiter] = {}  # for locks, by tag
+        self.on_late: Callable[[], None] = keep
+        self._late: list[bytes] = []
         self._opens: dict[Inode, int] = {}  # open fids
         self.values_bytes = 0
 
@@ -122,12 +134,17 @@ class Session:
         if fid.value is not None:
             self.hold_value(-len(fid.value.data))
         if fid.opened:
+            if self.waiting:
+                self.waiting_locks.refuse(self, fid)
             self._note_closed(inode)
         self.filesystem.release(inode)
         return fid
 
     def close(self) -> None:
-        """Forget everything: all fids, locks, and values that were not yet set."""
+        """Forget everything: all fids, locks, values that were not yet set, and late answers."""
+        for waiter in list(self.waiting.values()):
+            self.waiting_locks.leave(waiter)
+        self._late.clear()
         for number in list(self.fids):
             self.clunk(number)
 
@@ -179,8 +196,31 @@ class Session:
             for owner in list(self.locked.get(inode, ())):
                 self.unlock(inode, owner, 0, OFFSET_MAX)
 
-    def lock(self, inode: Inode, owner: Owner, wanted: Lock) -> bool:
-        """Take *wanted* for *owner*; False if a lock of somebody else is in the way.
+    def answer_late(self, tag: int, reply: Message) -> None:
+        """Answer a request that was not answered at once."""
+        self._late.append(reply.encode(tag))
+        if len(self._late) == 1:
+            self.on_late()
+
+    def take_late(self) -> bytes:
+        """The late answers, which are sent then."""
+        late = b"".join(self._late)
+        self._late.clear()
+        return late
+
+    def lock(self, inode: Inode, wanted: Lock) -> bool:
+        """Take *wanted* for one of this client's; grant what can be had by that.
+
+        False, ENOLCK as for take.
+        """
+        weakens = inode.locks is not None and inode.locks.weakens(wanted)
+        is_taken = self.take(inode, wanted)
+        if weakens and is_taken:
+            self.waiting_locks.wake(inode, wanted.start, wanted.last)
+        return is_taken
+
+    def take(self, inode: Inode, wanted: Lock) -> bool:
+        """Take *wanted*; False if a lock of somebody else is in the way.
 
         ENOLCK where there are too many, whether or not this would make one more.
         """
@@ -192,25 +232,30 @@ class Session:
             return False
         self.counters.locks += len(locks) - before
         inode.locks = locks
-        self.locked.setdefault(inode, set()).add(owner)
+        self.locked.setdefault(inode, set()).add(wanted.owner)
         return True
 
-    def unlock(self, inode: Inode, owner: Owner, start: int, last: int) -> None:
-        """Give back bytes; ENOLCK where that makes two locks of one, and there are too many."""
+    def unlock(self, inode: Inode, owner: Hashable, start: int, last: int) -> None:
+        """Give back bytes, to those who wait for them.
+
+        ENOLCK where that makes two locks of one, and there are too many.
+        """
         locks = inode.locks
         if locks is None:
             return
         before = len(locks)
         if before >= LOCKS_MAX and locks.splits(owner, start, last):
             raise FileSystemError(Errno.ENOLCK)
-        locks.release(owner, start, last)
+        is_freed = locks.release(owner, start, last)
         self.counters.locks += len(locks) - before
         if not locks:
             inode.locks = None
         if not locks.holds(owner):
             self._forget_owner(inode, owner)
+        if is_freed:
+            self.waiting_locks.wake(inode, start, last)
 
-    def _forget_owner(self, inode: Inode, owner: Owner) -> None:
+    def _forget_owner(self, inode: Inode, owner: Hashable) -> None:
         owners = self.locked.get(inode)
         if owners is not None:
             owners.discard(owner)

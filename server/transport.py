@@ -18,7 +18,7 @@ from ram9.protocol.errors import ProtocolError
 from ram9.server.connection import BATCH_BYTES_MAX, LARGE_FRAME_BYTES, Connection, Piece
 from ram9.server.hub import RECEIVE_BYTES, SCARCE_BATCH_BYTES, SCARCE_RECEIVE_BYTES, Hub
 from ram9.server.lingering import LINGER_NS, LINGER_REQUESTS_MAX, Lingering
-from ram9.server.session import Session
+from ram9.server.session import Session, keep
 
 IOV_MAX: Final = 1024  # limits.h: pieces of one sendmsg
 FEW_PIECES: Final = 2  # a reply and its data
@@ -88,6 +88,7 @@ class ClientTransport:
         self._paused = False
         self._is_frugal = False
         self._lingering = Lingering()
+        session.on_late = self._answer_late
         hub.transports[self] = None
         hub.loop.add_reader(sock, self._readable)
 
@@ -107,6 +108,7 @@ class ClientTransport:
         self._backlog.clear()
         held_bytes = self._backlog_bytes + len(self._rest)
         self._connection.close()
+        self._session.on_late = keep  # or the two would hold each other for ever
         held_bytes += self._drop_frame_buffer()
         self._rest, self._backlog_bytes = b"", 0
         if self in hub.waiting:
@@ -313,7 +315,8 @@ class ClientTransport:
             return True
         if not hub.has_room:
             self._pause()
-            hub.waiting.append(self)
+            if self not in hub.waiting:  # a late answer that had to wait made it try again
+                hub.waiting.append(self)
             return False
         self._frame_buffer = hub.take_buffer(size)
         hub.held_bytes += len(self._frame_buffer)
@@ -327,6 +330,15 @@ class ClientTransport:
             return 0
         self._hub.return_buffer(buffer)
         return len(buffer)
+
+    def _answer_late(self) -> None:
+        """Send late answers in a step of their own: somebody's request is being answered now."""
+        self._hub.loop.call_soon(self._guarded, self._send_late)
+
+    def _send_late(self) -> None:
+        late = self._session.take_late()
+        if late:
+            self._send([late])
 
     def _send(self, replies: list[Piece]) -> None:
         """Send replies, or put what the socket does not take in the backlog."""

@@ -24,6 +24,7 @@ class Errno(IntEnum):
     ENOSPC = 28  # the volume's bytes or inodes are used up
     EMLINK = 31
     ERANGE = 34  # an attribute's name is too long
+    EDEADLK = 35  # to wait for a lock would be to wait for oneself
     ENAMETOOLONG = 36
     ENOLCK = 37  # too many locks
     ENOTEMPTY = 39

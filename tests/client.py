@@ -9,6 +9,7 @@ from ram9.protocol.codec import Message, frame
 from ram9.protocol.constants import (
     AT_REMOVEDIR,
     HEADER_BYTES,
+    LOCK_FLAGS_BLOCK,
     LOCK_TYPE_WRLCK,
     MSIZE_MAX,
     NOFID,
@@ -57,6 +58,7 @@ from ram9.server.connection import Arrival, Connection, Piece
 from ram9.server.counters import Counters
 from ram9.server.fids import Fid
 from ram9.server.session import Session
+from ram9.server.waiting import WaitingLocks
 from ram9.storage.check import check
 from ram9.storage.content import Claim
 from ram9.storage.errors import Errno
@@ -85,13 +87,19 @@ class Clock:
 
 
 class Server:
-    """A file system, and the connections of its clients."""
+    """A file system, and the connections of its clients.
 
-    def __init__(self, limits: Limits = LIMITS, *, client_cache: bool = False) -> None:
+    Who waits for a lock is left waiting for *lock_wait* seconds of the clock, once ``sweep`` looks.
+    """
+
+    def __init__(
+        self, limits: Limits = LIMITS, *, client_cache: bool = False, lock_wait: float = 0
+    ) -> None:
         self.client_cache = client_cache
         self.clock = Clock()
         self.filesystem = FileSystem(limits, self.clock)
         self.counters = Counters()
+        self.waiting_locks = WaitingLocks(self.counters, lock_wait, lambda: self.clock.now_ns / NS)
         self.reports: list[tuple[str, dict[str, object]]] = []
         self.clients: list[Client] = []
         self._last_number = 0
@@ -117,6 +125,7 @@ class Server:
         assert self.counters.internal_errors == 0
         fids = [fid for client in self.clients for fid in client.session.fids.values()]
         assert self.counters.fids == len(fids)
+        self._verify_waiting()
         held = Counter(fid.inode for fid in fids)
         held.update(
             orphan.parent for orphan in self.filesystem.orphans if isinstance(orphan, Directory)
@@ -132,6 +141,27 @@ class Server:
             for inode, owners in client.session.locked.items()
             for owner in owners
         }
+
+    def _verify_waiting(self) -> None:
+        """Who waits is known everywhere, has an open fid, and somebody in the way."""
+        waiting = [each for client in self.clients for each in client.session.waiting.values()]
+        queues = self.waiting_locks
+        assert self.counters.waiting_locks == len(waiting)
+        assert set(queues._all) == set(waiting)
+        for each in queues._of_inode, queues._of_owner:
+            queued = [waiter for queue in each.values() for waiter in queue]
+            assert len(queued) == len(waiting)
+            assert set(queued) == set(waiting)
+            assert all(each.values())
+        for client in self.clients:
+            for tag, waiter in client.session.waiting.items():
+                assert waiter.session is client.session
+                assert waiter.tag == tag
+                assert waiter.fid.opened
+                assert waiter.fid in client.session.fids.values()
+                locks = waiter.fid.inode.locks
+                assert locks is not None
+                assert locks.conflict(waiter.wanted) is not None
 
     @contextmanager
     def unchanged(self) -> Generator[None]:
@@ -157,6 +187,7 @@ class Client:
             report=lambda event, fields: server.reports.append((event, fields)),
             on_bug=raise_again,
             client_cache=server.client_cache,
+            waiting_locks=server.waiting_locks,
         )
         self.connection = Connection(self.session)
         self._tag = 0
@@ -201,6 +232,18 @@ class Client:
             assert self._fids() == fids
             assert snapshot(self.server.filesystem) == before
         return Errno(reply.ecode)
+
+    def wait(self, request: Message, tag: int | None = None) -> int:
+        """Send *request*, which gets no answer yet; return its tag."""
+        self.server.clock.tick()
+        if tag is None:
+            self._tag = tag = (self._tag + 1) % NOTAG
+        assert self.send(frame(request, tag)) == b""
+        return tag
+
+    def late(self) -> list[tuple[Any, int]]:
+        """The answers that came since, and their tags."""
+        return messages_of(self.session.take_late())
 
     def land(self, request: Twrite, have_bytes: int = 40) -> Arrival | None:
         """Begin to send a large write, of which the first bytes are there; None if it must not
@@ -406,6 +449,17 @@ class Client:
     ) -> int:
         status: int = self.call(Tlock(fid, type, flags, start, length, process, b"host")).status
         return status
+
+    def wait_for_lock(
+        self,
+        fid: int,
+        type: int = LOCK_TYPE_WRLCK,
+        start: int = 0,
+        length: int = 0,
+        process: int = 1,
+    ) -> int:
+        """Ask for a lock that is not to be had; the tag of the answer that is to come."""
+        return self.wait(Tlock(fid, type, LOCK_FLAGS_BLOCK, start, length, process, b"host"))
 
     def getlock(
         self,

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from ram9.protocol.codec import Message
 from ram9.protocol.constants import (
     LOCK_BLOCKED,
     LOCK_FLAGS_BLOCK,
@@ -13,7 +14,8 @@ from ram9.protocol.constants import (
 )
 from ram9.protocol.messages import Rgetlock, Rlock, Tgetlock, Tlock
 from ram9.server.dispatch import answers
-from ram9.server.session import Owner, Session
+from ram9.server.session import Session
+from ram9.server.waiting import Waiter
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.locks import OFFSET_MAX, Lock
 
@@ -21,14 +23,37 @@ from ram9.storage.locks import OFFSET_MAX, Lock
 CLIENT_ID_BYTES_MAX: Final = 255
 
 
+Owner = tuple[int, int, bytes]  # session, process and host: two mounts may share the latter two
+
+
+class RlockLater(Message):
+    """No bytes now, and Rlock later; or BLOCKED if too many wait."""
+
+    __slots__ = ("_session", "_waiter")
+
+    has_data = False
+
+    def __init__(self, session: Session, waiter: Waiter) -> None:
+        self._session = session
+        self._waiter = waiter
+
+    def encode(self, tag: int) -> bytes:
+        """Begin to wait."""
+        if self._session.waiting_locks.enter(self._waiter, tag):
+            return b""
+        return Rlock(LOCK_BLOCKED).encode(tag)
+
+
 @answers(Tlock)
-def lock(session: Session, request: Tlock) -> Rlock:
-    """Take or give back bytes, for whoever *proc_id* at *client_id* is; never waits.
+def lock(session: Session, request: Tlock) -> Rlock | RlockLater:
+    """Take or give back bytes, for whoever *proc_id* at *client_id* is.
 
     Linux gives all back whenever any of its processes closes the file, so giving back what one
-    does not have is no error. BLOCKED makes a client that would wait ask again.
+    does not have is no error. BLOCKED makes a client that would wait sleep and ask again; so its
+    answer is held for a while. EDEADLK if the client would wait for itself.
     """
-    inode = session.opened(request.fid).inode
+    fid = session.opened(request.fid)
+    inode = fid.inode
     if request.flags & ~(LOCK_FLAGS_BLOCK | LOCK_FLAGS_RECLAIM):
         raise FileSystemError(Errno.EINVAL)
     if len(request.client_id) > CLIENT_ID_BYTES_MAX:
@@ -41,7 +66,13 @@ def lock(session: Session, request: Tlock) -> Rlock:
     if request.type not in (LOCK_TYPE_RDLCK, LOCK_TYPE_WRLCK):
         raise FileSystemError(Errno.EINVAL)
     wanted = Lock(request.start, last, owner, exclusive=request.type == LOCK_TYPE_WRLCK)
-    return Rlock(LOCK_SUCCESS if session.lock(inode, owner, wanted) else LOCK_BLOCKED)
+    if session.lock(inode, wanted):
+        return Rlock(LOCK_SUCCESS)
+    if not request.flags & LOCK_FLAGS_BLOCK:
+        return Rlock(LOCK_BLOCKED)
+    if session.waiting_locks.would_deadlock(inode, wanted):
+        raise FileSystemError(Errno.EDEADLK)
+    return RlockLater(session, Waiter(session, fid, wanted))
 
 
 @answers(Tgetlock)

@@ -1,5 +1,6 @@
 """Tversion, Tattach, Tflush: how a session begins, and how it changes its mind."""
 
+from ram9.protocol.codec import Message
 from ram9.protocol.constants import (
     MSIZE_MAX,
     MSIZE_MIN,
@@ -61,14 +62,34 @@ def attach(session: Session, request: Tattach) -> Rattach:
     return Rattach(session.qid(root))
 
 
-@answers(Tflush)
-def flush(_session: Session, _request: Tflush) -> Rflush:
-    """flush(5): every request is answered before the next one is read, so *oldtag* was answered.
+class RflushBehind(Message):
+    """Rflush, behind the late answers that are not sent yet."""
 
-    Answering it first and then Rflush is what Linux needs: an answer that is held back must not
-    have had an effect (net/9p/client.c, p9_client_flush).
+    __slots__ = ("_late",)
+
+    has_data = False
+
+    def __init__(self, late: bytes) -> None:
+        self._late = late
+
+    def encode(self, tag: int) -> bytes:
+        """Several frames."""
+        return self._late + Rflush().encode(tag)
+
+
+@answers(Tflush)
+def flush(session: Session, request: Tflush) -> Rflush | RflushBehind:
+    """flush(5): *oldtag* was answered, or waits for a lock: then it gets no answer, and no lock.
+
+    All else is answered before the next request is read. Answering it first and then Rflush is what
+    Linux needs: an answer that is held back must not have had an effect (net/9p/client.c,
+    p9_client_flush). And no answer may come behind Rflush, when the tag is free to be used again.
     """
-    return Rflush()
+    waiter = session.waiting.get(request.oldtag)
+    if waiter is not None:
+        session.waiting_locks.leave(waiter)
+    late = session.take_late()
+    return RflushBehind(late) if late else Rflush()
 
 
 def _directory(session: Session, aname: bytes) -> Directory:

@@ -9,7 +9,7 @@ import pytest
 
 from ram9.server.app import DRAIN_SECONDS_MAX, mount_line
 from ram9.server.arguments import Ping, parse_arguments
-from ram9.server.config import Address, Config
+from ram9.server.config import DEFAULT_LOCK_WAIT_SECONDS, Address, Config
 from ram9.server.hub import HELD_BYTES_MAX, SCARCE_BATCH_BYTES
 from ram9.server.listening import (
     KEEPALIVE_IDLE_SECONDS,
@@ -28,6 +28,7 @@ from ram9.server.session import (
     VALUES_TOTAL_BYTES_MAX,
 )
 from ram9.server.transport import FRAME_SECONDS_MAX
+from ram9.server.waiting import WAITING_MAX, WAITING_TOTAL_MAX
 from ram9.storage.limits import (
     NAME_BYTES_MAX,
     SYMLINK_BYTES_MAX,
@@ -112,6 +113,9 @@ def test_every_metric_is_documented() -> None:
         f"| {LOCKS_MAX:,} | ENOLCK |",
         f"| {FIDS_TOTAL_MAX:,} | ENFILE |",
         f"| {LOCKS_TOTAL_MAX:,} | ENOLCK |",
+        f"of a connection | {WAITING_MAX:,} |",
+        f"in all | {WAITING_TOTAL_MAX:,} |",
+        f"`--lock-wait` ({DEFAULT_LOCK_WAIT_SECONDS} seconds; up to one more)",
         f"over one connection | {VALUES_BYTES_MAX >> 20} MiB | ENOMEM |",
         f"over all connections | {VALUES_TOTAL_BYTES_MAX >> 20} MiB | ENOMEM |",
         f"| {CLIENT_ID_BYTES_MAX} bytes | EINVAL |",

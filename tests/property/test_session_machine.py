@@ -6,12 +6,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tests import strategies
-from tests.client import UID, Client, Server, messages_of
+from tests.client import NS, UID, Client, Server, messages_of
 
 from ram9.protocol.codec import Message, frame
 from ram9.protocol.constants import HEADER_BYTES, NOFID, WRITE_OVERHEAD_BYTES
 from ram9.protocol.frames import HEADER
-from ram9.protocol.messages import CODECS, Rlerror, Tversion, Twrite
+from ram9.protocol.messages import (
+    CODECS,
+    Rlerror,
+    Rlock,
+    Tflush,
+    Tlock,
+    Tlopen,
+    Tversion,
+    Twalk,
+    Twrite,
+)
 from ram9.protocol.wire import fields_of
 from ram9.storage.errors import Errno
 from ram9.storage.limits import Limits
@@ -42,17 +52,24 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "valid": st.sampled_from([0, 0x8, 0x41, 0x46, 0x47, 0x68, 0x69, 0x70, 0x1F0, 0x1FF, 0x200]),
     "type": st.integers(0, 3),
     "count": st.sampled_from([0, 24, 25, 100, 4096, 50_000, 2**32 - 1]),
+    "oldtag": st.integers(0, 9),
     "proc_id": st.integers(0, 2),
     "client_id": st.sampled_from([b"host", b"other"]),
     "data": st.sampled_from([b"", b"x", b"y" * 600, b"z" * 4000]),
 }
 ERRNOS = {int(errno) for errno in Errno}
 # Enough of these that the rest has something to work on.
-FRUITFUL = [
-    cls
-    for cls in REQUESTS
-    if cls.__name__ in ("Twalk", "Tlcreate", "Tlopen", "Twrite", "Tmkdir", "Tattach", "Tunlinkat")
-]
+FRUITFUL_NAMES = (
+    "Tattach",
+    "Tlcreate",
+    "Tlock",
+    "Tlopen",
+    "Tmkdir",
+    "Tunlinkat",
+    "Twalk",
+    "Twrite",
+)
+FRUITFUL = [cls for cls in REQUESTS if cls.__name__ in FRUITFUL_NAMES]
 
 
 @st.composite
@@ -69,19 +86,36 @@ def requests(draw: st.DrawFn) -> Message:
 who = st.sampled_from([0, 1])
 
 
+def may_wait(kind: int) -> bool:
+    return kind == Tlock.number
+
+
 class SessionMachine(RuleBasedStateMachine):
-    """Any frames, whole, broken or still arriving: each gets one reply with its tag."""
+    """Any frames, whole, broken or still arriving: each gets one reply with its tag, but for those
+    that wait for locks: they get it later, or none if they are flushed."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.server = Server(LIMITS)
+        self.server = Server(LIMITS, lock_wait=1000)
         self.clients = [self.server.connect() for _ in range(2)]
+        # Both have a file open, so that they lock each other out.
+        self.clients[0].make(b"a", mode=0o666)
+        for client in self.clients:
+            client.call(Twalk(0, 5, (b"a",)))
+            client.call(Tlopen(5, 2))
+        self.waiting: list[set[int]] = [set(), set()]  # tags
+        self.may_forget = False  # what waits, in this step
 
     def exchange(self, client: Client, request: bytes) -> Any:
         self.server.clock.tick()
         size, kind, tag = HEADER.unpack_from(request)
         assert size == len(request)
-        [(reply, answered)] = messages_of(client.send(request))
+        replies = messages_of(client.send(request))
+        self.may_forget |= kind == Tflush.number
+        if not replies and may_wait(kind):
+            assert tag in client.session.waiting
+            return None
+        [(reply, answered)] = replies
         assert answered == tag
         self.judge(client, reply, kind)
         return reply
@@ -97,7 +131,7 @@ class SessionMachine(RuleBasedStateMachine):
     def is_free(self, client: Client) -> bool:
         return client.connection.arrival is None
 
-    @rule(number=who, request=requests(), tag=st.integers(0, 65535))
+    @rule(number=who, request=requests(), tag=st.integers(0, 9) | st.just(65535))
     def ask(self, number: int, request: Message, tag: int) -> None:
         client = self.clients[number]
         if self.is_free(client):
@@ -109,9 +143,17 @@ class SessionMachine(RuleBasedStateMachine):
     def ask_many(self, number: int, requests_: list[Message]) -> None:
         client = self.clients[number]
         if self.is_free(client):
-            data = b"".join(frame(request, tag) for tag, request in enumerate(requests_))
-            replies = messages_of(client.send(data))
-            assert [tag for _, tag in replies] == list(range(len(requests_)))
+            first = 10 + max(self.waiting[number], default=0)
+            tagged = dict(enumerate(requests_, first))
+            data = b"".join(frame(request, tag) for tag, request in tagged.items())
+            tags = [tag for _, tag in messages_of(client.send(data))]
+            at_once = [tag for tag, each in tagged.items() if not may_wait(each.number)]
+            assert [tag for tag in tags if tag in at_once] == at_once
+            assert len(set(tags)) == len(tags)
+            assert set(tags) <= self.waiting[number] | set(tagged)
+            self.waiting[number] -= set(tags)
+            self.waiting[number] |= set(tagged) - set(tags)
+            self.may_forget |= any(isinstance(each, Tflush) for each in requests_)
 
     @rule(number=who, kind=st.integers(0, 255), data=st.data())
     def ask_nonsense(self, number: int, kind: int, data: st.DataObject) -> None:
@@ -157,6 +199,7 @@ class SessionMachine(RuleBasedStateMachine):
         if self.is_free(client):
             client.version(msize)
             client.attach(0)
+            self.may_forget = True
             assert list(client.session.fids) == [0]
 
     @rule(number=who)
@@ -164,6 +207,36 @@ class SessionMachine(RuleBasedStateMachine):
         self.clients[number].connection.close()
         self.server.clients.remove(self.clients[number])
         self.clients[number] = self.server.connect()
+        self.may_forget = True
+
+    @rule(
+        number=who,
+        kind=st.integers(0, 2),
+        flags=st.integers(0, 1),
+        place=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+        tag=st.integers(0, 9),
+    )
+    def lock(self, number: int, kind: int, flags: int, place: tuple[int, int], tag: int) -> None:
+        client = self.clients[number]
+        if self.is_free(client):
+            self.exchange(client, frame(Tlock(5, kind, flags, *place, 1, b"host"), tag))
+
+    @rule()
+    def pass_time(self) -> None:
+        self.server.clock.now_ns += 500 * NS
+        self.server.waiting_locks.expire()
+
+    @invariant()
+    def everybody_is_answered_once(self) -> None:
+        for number, client in enumerate(self.clients):
+            waiting = self.waiting[number] | set(client.session.waiting)
+            for reply, tag in client.late():
+                assert type(reply).number in (Rlerror.number, Rlock.number)
+                assert tag in waiting
+                waiting.discard(tag)
+            assert waiting == set(client.session.waiting) or self.may_forget
+            self.waiting[number] = set(client.session.waiting)
+        self.may_forget = False
 
     @invariant()
     def all_is_well(self) -> None:

@@ -34,7 +34,7 @@ def test_serve_has_a_default_for_everything() -> None:
 def test_serve_takes_every_option() -> None:
     line = (
         "--listen 127.0.0.1:5640 --listen unix:/run/ram9/socket --size 512M --inodes 1M "
-        "--metrics 0.0.0.0:9999 --log-level debug --log-format json"
+        "--metrics 0.0.0.0:9999 --log-level debug --log-format json --client-cache --lock-wait 5"
     )
     assert served(line) == Config(
         listen=(Address("127.0.0.1", 5640), Address(path="/run/ram9/socket")),
@@ -43,6 +43,8 @@ def test_serve_takes_every_option() -> None:
         metrics=Address("0.0.0.0", 9999),
         log_level="debug",
         log_format="json",
+        client_cache=True,
+        lock_wait_seconds=5,
     )
 
 
@@ -93,6 +95,11 @@ def test_ping_has_an_address(line: str, address: Address) -> None:
         (
             "serve --size lots",
             "size 'lots' is not a size: write it as 4GiB, 512M, 50% or in bytes",
+            "ram9 serve",
+        ),
+        (
+            "serve --lock-wait=-1",
+            "lock wait '-1' is not a whole number of seconds",
             "ram9 serve",
         ),
         (

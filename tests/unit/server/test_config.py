@@ -15,6 +15,7 @@ from ram9.server.config import (
     default_inodes,
     parse_address,
     parse_inodes,
+    parse_lock_wait,
     parse_metrics,
     parse_size,
     require_distinct,
@@ -315,6 +316,25 @@ def test_there_is_an_inode_for_each_page_and_at_least_1024(size_bytes: int, inod
 
 def test_the_largest_size_has_as_many_inodes_as_may_be_given() -> None:
     assert default_inodes(SIZE_BYTES_MAX) == parse_inodes(str(INODES_MAX))
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("2", 2), ("3600", 3600)])
+def test_a_wait_for_locks_is_in_seconds(text: str, seconds: int) -> None:
+    assert parse_lock_wait(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        *(
+            (text, f"lock wait {text!r} is not a whole number of seconds")
+            for text in ("", "-1", "1.5", "2s", "for ever", "1" * 21)
+        ),
+        ("3601", "lock wait '3601' is more than the largest possible, 3600 seconds"),
+    ],
+)
+def test_a_wrong_wait_for_locks_is_refused(text: str, sentence: str) -> None:
+    assert refusal(parse_lock_wait, text) == sentence
 
 
 def test_a_choice_is_one_of_its_words() -> None:

@@ -51,6 +51,7 @@ def test_help_names_every_option() -> None:
     assert options == {
         "--client-cache",
         "--listen",
+        "--lock-wait",
         "--allow-remote",
         "--size",
         "--inodes",

@@ -95,11 +95,14 @@ def test_space_adds_up_before_and_after_work(server: MetricsServer, filesystem: 
 
 def test_totals_are_those_that_were_counted(server: MetricsServer, counters: Counters) -> None:
     counters.connections, counters.accepted, counters.fids = 3, 7, 11
+    counters.locks, counters.waiting_locks = 13, 17
     counters.received_bytes, counters.sent_bytes, counters.internal_errors = 1000, 2000, 2
     page = values(server)
     assert page["ram9_connections", ()] == 3
     assert page["ram9_connections_accepted_total", ()] == 7
     assert page["ram9_fids", ()] == 11
+    assert page["ram9_locks", ()] == 13
+    assert page["ram9_waiting_locks", ()] == 17
     assert page["ram9_received_bytes_total", ()] == 1000
     assert page["ram9_sent_bytes_total", ()] == 2000
     assert page["ram9_internal_errors_total", ()] == 2
