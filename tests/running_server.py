@@ -14,7 +14,7 @@ import uvloop
 from tests.socket_client import PATIENCE_SECONDS, SocketClient, wait_until
 
 from ram9.server.app import Server
-from ram9.server.config import Address, Config
+from ram9.server.config import LOCK_WAIT_SECONDS_MAX, Address, Config
 from ram9.server.counters import Counters
 from ram9.server.hub import Hub
 from ram9.storage.check import check
@@ -25,7 +25,12 @@ T = TypeVar("T")
 MIB = 1 << 20
 
 
-def config_of(*listen: Address, size_bytes: int = 64 * MIB, metrics: bool = False) -> Config:
+def config_of(
+    *listen: Address,
+    size_bytes: int = 64 * MIB,
+    metrics: bool = False,
+    lock_wait_seconds: int = LOCK_WAIT_SECONDS_MAX,
+) -> Config:
     return Config(
         listen=listen,
         size_bytes=size_bytes,
@@ -33,6 +38,7 @@ def config_of(*listen: Address, size_bytes: int = 64 * MIB, metrics: bool = Fals
         metrics=Address("127.0.0.1", 0) if metrics else None,
         log_level="info",
         log_format="text",
+        lock_wait_seconds=lock_wait_seconds,
     )
 
 
@@ -107,6 +113,9 @@ class RunningServer:
             lambda: self.counters.received_bytes == count_bytes, f"{count_bytes} bytes received"
         )
 
+    def wait_for_waiting(self, count: int) -> None:
+        wait_until(lambda: self.counters.waiting_locks == count, f"{count} wait for locks")
+
     def wait_for_paused(self, count: int) -> None:
         """Wait until *count* clients are not read from."""
         wait_until(
@@ -146,11 +155,18 @@ class RunningServer:
 
 @contextmanager
 def running(
-    folder: Path, *, size_bytes: int = 64 * MIB, metrics: bool = False
+    folder: Path,
+    *,
+    size_bytes: int = 64 * MIB,
+    metrics: bool = False,
+    lock_wait_seconds: int = LOCK_WAIT_SECONDS_MAX,
 ) -> Iterator[RunningServer]:
     """A server that listens on a TCP port (address 0) and a unix socket in *folder* (1)."""
     listen = (Address("127.0.0.1", 0), Address(path=str(folder / "s")))
-    server = RunningServer(config_of(*listen, size_bytes=size_bytes, metrics=metrics))
+    config = config_of(
+        *listen, size_bytes=size_bytes, metrics=metrics, lock_wait_seconds=lock_wait_seconds
+    )
+    server = RunningServer(config)
     try:
         yield server
     finally:

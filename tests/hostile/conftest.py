@@ -23,6 +23,7 @@ def server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Running
         server.hang_up()
         assert server.violations() == []
         assert server.counters.fids == 0
+        assert server.counters.locks == server.counters.waiting_locks == 0
         assert server.counters.internal_errors == 0
         assert server.hub.held_bytes == 0
         assert not server.hub.transports

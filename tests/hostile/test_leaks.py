@@ -12,7 +12,7 @@ from tests.running_server import RunningServer
 from tests.socket_client import attach_frame, version_frame
 
 from ram9.protocol.codec import frame
-from ram9.protocol.constants import LOCK_TYPE_WRLCK, O_RDWR
+from ram9.protocol.constants import LOCK_FLAGS_BLOCK, LOCK_TYPE_WRLCK, O_RDWR
 from ram9.protocol.messages import Tlcreate, Tlock, Tread, Twalk, Twrite
 from ram9.server.config import Address
 from ram9.server.metrics import MetricsServer, registry_of
@@ -21,7 +21,8 @@ ROUNDS = 10_000
 WARM_ROUNDS = 1000
 SCRAPES = 200
 
-# What each client says before it goes: a file of its own, written, locked, read, and never closed.
+# What each client says before it goes: a file that is written, locked, read, and never closed. A
+# second process of it still waits for the lock then.
 VISIT = b"".join(
     (
         version_frame(),
@@ -30,10 +31,11 @@ VISIT = b"".join(
         frame(Tlcreate(1, b"visited", O_RDWR, 0o644, 0), 2),
         frame(Twrite(1, 0, b"visit" * 100), 3),
         frame(Tlock(1, LOCK_TYPE_WRLCK, 0, 0, 0, 1, b"host"), 4),
+        frame(Tlock(1, LOCK_TYPE_WRLCK, LOCK_FLAGS_BLOCK, 0, 0, 2, b"host"), 6),
         frame(Tread(1, 0, 5), 5),
     )
 )
-LAST_ANSWER_BYTES = 11 + 5
+LAST_ANSWER = b"\x10\0\0\0\x75\x05\0\x05\0\0\0visit"
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def visit(address: Address) -> None:
         client.connect(address.path or (address.host, address.port))
         client.sendall(VISIT)
         answers = b""
-        while not answers.endswith(b"\x10\0\0\0\x75\x05\0\x05\0\0\0visit"):
+        while LAST_ANSWER not in answers:
             data = client.recv(4096)
             assert data
             answers += data
@@ -106,6 +108,7 @@ def test_ten_thousand_clients_leave_nothing_behind(
         gc.unfreeze()
         unreachable = gc.collect()
         assert server.counters.fids == fids
+        assert server.counters.locks == server.counters.waiting_locks == 0
         assert server.counters.accepted == ROUNDS + 1
         assert open_files() <= files + 2  # a scrape that is just ending
         assert len(gc.get_objects()) < objects + 500

@@ -17,7 +17,8 @@ from tests.running_server import RunningServer, program, running
 from tests.socket_client import READ_BYTES_MAX, WRITE_BYTES_MAX, SocketClient, wait_until
 
 from ram9.protocol.codec import frame
-from ram9.protocol.messages import Rread, Rwrite, Tread, Twrite
+from ram9.protocol.constants import LOCK_BLOCKED, LOCK_FLAGS_BLOCK, LOCK_TYPE_WRLCK
+from ram9.protocol.messages import Rlock, Rread, Rwrite, Tlock, Tread, Twrite
 from ram9.server import app
 from ram9.server.config import Address
 
@@ -156,6 +157,20 @@ def test_a_write_of_which_a_part_arrived_before_the_end_is_answered(server: Runn
     assert client.receive() == (2, Rwrite(WRITE_BYTES_MAX))
     assert client.is_cut_off()
     stopped.result(20)
+
+
+def test_those_who_wait_for_locks_are_told_to_ask_again_at_once(server: RunningServer) -> None:
+    clients = [server.client(number) for number in (0, UNIX)]
+    for client in clients:
+        client.create(1, b"file")
+        client.send(Tlock(1, LOCK_TYPE_WRLCK, LOCK_FLAGS_BLOCK, 0, 0, 7, b"host"), 5)
+        wait_until(lambda: server.counters.locks, "a lock is held")
+    holder, waiting = clients
+    assert holder.reply(Rlock, 5) == Rlock(0)
+    server.wait_for_waiting(1)
+    server.stop()
+    assert waiting.reply(Rlock, 5) == Rlock(LOCK_BLOCKED)
+    assert waiting.is_cut_off()
 
 
 def test_one_that_does_not_read_delays_the_end_only_so_long(
