@@ -39,6 +39,8 @@ class CheckedServer(app.Server):
             "used_inodes": budget.used_inodes,
             "limit_bytes": budget.limit_bytes,
             "orphans": len(self.filesystem.orphans),
+            "locks": self.counters.locks,
+            "waiting_locks": self.counters.waiting_locks,
             "flushes": self.counters.requests[108],
         }
         with self.findings.open("a") as file:

@@ -25,6 +25,10 @@ class Client:
         self._file.close()
         self._socket.close()
 
+    def send(self, data: bytes) -> None:
+        """Send what gets no answer, or one that nobody waits for."""
+        self._socket.sendall(data)
+
     def ask(self, requests: Sequence[Message]) -> list[Message]:
         """The replies to all requests, which are sent at once; AssertionError for a refusal."""
         self._socket.sendall(b"".join(frame(each, tag) for tag, each in enumerate(requests)))

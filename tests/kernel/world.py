@@ -156,7 +156,8 @@ class World:
             finding = self.server.last_finding()
         except AssertionError as error:
             return str(error)
-        wanted = {"violations": [], "internal_errors": 0, "connections": 0, "orphans": 0}
+        nothing = ("internal_errors", "connections", "orphans", "locks", "waiting_locks")
+        wanted = {"violations": [], **dict.fromkeys(nothing, 0)}
         wrong = {key: finding[key] for key, value in wanted.items() if finding[key] != value}
         return json.dumps(wrong) if wrong else ""
 
