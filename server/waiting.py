@@ -32,7 +32,7 @@ from ram9.storage.inodes import Inode
 from ram9.storage.locks import Lock
 
 WAITING_MAX: Final = 1 << 8  # requests of one connection
-WAITING_TOTAL_MAX: Final = 1 << 12
+WAITING_TOTAL_MAX: Final = 1 << 10  # all of them are looked at when what they wait for is free
 
 # How far a deadlock is looked for. fs/locks.c follows 10 waits, and one lock for each.
 WAITS_FOLLOWED_MAX: Final = 10

@@ -100,7 +100,7 @@ def test_refusals_that_come_late_are_counted(
 def test_those_behind_the_same_obstacle_are_not_looked_for_each(
     locks: WaitingLocks, inode: Inode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """4,000 waited for one lock, and each time it was free all of them were tried."""
+    """A thousand may wait for one lock, and one gets it: the others cost a comparison each."""
     asker = Asker()
     for number in range(200):
         wait(locks, asker, inode, exclusive(number, 0, 9), number)
