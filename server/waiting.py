@@ -2,20 +2,21 @@
 
 A Linux client whose process waits for a lock (F_SETLKW, flock) and is told that it is taken sleeps
 for 30 seconds before it asks again. So the answer is held for a while. Not for ever: until it
-comes, the process can only be killed, and its handlers of other signals do not run
-(net/9p/client.c waits killable); so does one that has set itself an alarm to give up.
+comes, the process can only be killed (net/9p/client.c); its handlers of signals do not run, that of
+an alarm that should end its waiting included.
 
 Who gets what is as among the processes of one Linux (fs/locks.c): only locks that are held stand in
 the way, so that a new request may be granted before those that wait; whenever bytes become free,
 those that wait for them are tried again, the first that came first. Nobody is promised a turn.
 
-A deadlock is refused with EDEADLK (fcntl(2)), as fs/locks.c and, between clients, lockd do: where
-a process would wait for one that waits, through others or at once, for itself. All of them must
-wait here at that time; one that was told to ask again and sleeps is not known of. flock(2) has no
-such errno, and one process may have several locks of that kind which do not wait for each other.
-It arrives as a lock of all bytes, as fcntl may too. So waits for all bytes make no deadlock, but
-for one: two that have the file to read, and both wait to have it alone. Linux gives up the old lock
-for flock then; but it must be kept here for fcntl, so that they would wait for each other for ever.
+A deadlock is refused with EDEADLK (fcntl(2)), as fs/locks.c does, and lockd between clients of NFS:
+where a process would wait for itself, through others that wait. All of them must wait here at that
+time: of one that was told to ask again, and sleeps, nothing is known. Threads may release what
+others of their process wait for; as in Linux, they are refused too.
+flock(2) has no such errno. It arrives as a lock of all bytes, as fcntl may too: so waits for all
+bytes make no deadlock, but one: two that have a file to read, and both wait to have it alone. Linux
+gives up the old lock for flock then; here it is kept, as fcntl must have it, so that both would
+wait for ever.
 """
 
 from collections.abc import Callable, Hashable

@@ -279,6 +279,17 @@ def two_that_would_wait_for_each_other_get_an_error(world: World) -> None:
 
 
 @scenario.fact
+def two_that_read_under_flock_and_both_want_to_write_do_not_hang(world: World) -> None:
+    """Linux would give up what they have to read; here it may be of fcntl, which must keep it."""
+    with lockers(world, "here", "there") as (one, two):
+        assert [one.ask("flock read"), two.ask("flock read")] == ["ok", "ok"]
+        one.wait_for("flock write", world)
+        assert two.ask("flock write") == "EDEADLOCK"
+        two.end()
+        assert one.answer() == "ok"
+
+
+@scenario.fact
 def an_alarm_ends_the_waiting_when_the_server_has_it_ask_again(world: World) -> str:
     """Its handler does not run before: a process that waits for an answer can only be killed."""
     with lockers(world, "here", "there") as (holder, waiter):

@@ -1,6 +1,7 @@
 """One client's socket: batches, backlogs, and what is shared between clients."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from ram9.protocol.codec import frame
 from ram9.protocol.constants import NOFID, NOTAG, VERSION_9P2000_L
 from ram9.protocol.frames import FrameBuffer
 from ram9.protocol.messages import (
+    Rlock,
     Rread,
     Tattach,
     Tflush,
@@ -320,6 +322,33 @@ def test_large_reads_under_way_together_are_not_one_after_the_other(
     lingering.transport._readable()
     assert lingering.counters.errors == {}
     assert lingering.counters.requests[Tread.number] == 2
+
+
+def test_a_late_answer_does_not_make_one_wait_for_memory_twice(hub: Hub, pair: Pair) -> None:
+    """What waited twice was woken twice, and somebody else never."""
+    pair.ours.sendall(frame(Tversion(1 << 20, VERSION_9P2000_L), NOTAG))
+    pair.transport._readable()
+    hub.arriving, hub.held_bytes = 1, hub.held_bytes_max + 1
+    pair.ours.sendall(frame(Twrite(1, 0, bytes(100_000)), 1)[:50_000])
+    pair.transport._readable()
+    assert list(hub.waiting) == [pair.transport]
+    with contextlib.suppress(BlockingIOError):
+        while pair.transport._socket.send(bytes(100_000)):
+            pass
+    pair.transport._session.answer_late(2, Rlock(0))
+    pair.transport._send_late()
+    assert pair.transport._backlog
+    pair.ours.settimeout(0)
+    with contextlib.suppress(BlockingIOError):
+        while received := pair.ours.recv(1 << 20):
+            pass
+    pair.transport._writable()
+    assert pair.ours.recv(100) == frame(Rlock(0), 2)
+    assert received
+    assert list(hub.waiting) == [pair.transport]
+    pair.transport.close("the test is over")
+    assert not hub.waiting
+    hub.arriving, hub.held_bytes = 0, 0
 
 
 def test_one_that_died_in_the_middle_of_a_frame_is_found_out_by_the_sweep(pair: Pair) -> None:
