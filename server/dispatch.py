@@ -27,7 +27,7 @@ def answers(
     """Declare the function that answers *request*.
 
     It runs to its end, so nothing changes under it, and either returns the reply or raises
-    FileSystemError having changed nothing.
+    FileSystemError having changed nothing. A reply that is to come later is one of no bytes now.
     """
 
     def register(

@@ -40,7 +40,7 @@ def test_readers_share_and_writers_do_not(client: Client, other: Client, file: i
 
 
 def test_who_would_wait_is_told_to_ask_again(client: Client, other: Client, file: int) -> None:
-    """T12: a server that waits stops signals from reaching the process."""
+    """T12: where nobody is left waiting, so that signals reach the process."""
     client.lock(file, WRLCK)
     theirs = other.open(b"file")
     assert other.lock(theirs, WRLCK, flags=1) == BLOCKED
