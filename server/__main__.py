@@ -12,7 +12,8 @@ from ram9.server.ping import ping
 
 def main() -> int:
     """Do what the command line says; return the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it serves, there is nothing to tell of it
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it serves, there is nothing to tell
     request = arguments.parse_arguments(sys.argv[1:], lambda: _memory().size_bytes)
     if isinstance(request, arguments.Ping):
         return ping(request.address)

@@ -1,5 +1,6 @@
 """Requests in, replies out, for one client: bytes without a socket."""
 
+from collections.abc import Callable
 from typing import Final
 
 from ram9.protocol.codec import Message
@@ -77,13 +78,15 @@ class Connection:
     """The frames of one client and their answers; each call is one step of the transport's loop.
 
     *batch_bytes_max* bounds the replies of one step: what a client can make us hold that does not
-    read them.
+    read them. A step also ends soon after *clock_ns* has passed ``turn_ends_ns``.
     """
 
-    __slots__ = ("_counters", "arrival", "batch_bytes_max", "session")
+    __slots__ = ("_clock_ns", "_counters", "arrival", "batch_bytes_max", "session", "turn_ends_ns")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, clock_ns: Callable[[], int] = lambda: 0) -> None:
         self.session = session
+        self._clock_ns = clock_ns
+        self.turn_ends_ns = 0
         self.arrival: Arrival | None = None
         self.batch_bytes_max = BATCH_BYTES_MAX
         self._counters: Counters = session.counters
@@ -100,8 +103,10 @@ class Connection:
         room_bytes = self.batch_bytes_max
         is_lent = False
         msize, rows = session.msize, VERSIONED if session.versioned else UNVERSIONED
-        for _ in range(BATCH_REQUESTS_MAX):
+        for number in range(BATCH_REQUESTS_MAX):
             if end - start < HEADER_BYTES:
+                break
+            if number & 7 == 7 and self._clock_ns() > self.turn_ends_ns:
                 break
             size, kind, tag = _unpack_header(view, start)
             stop = start + size

@@ -1,7 +1,6 @@
 """What the transports of one server share: a buffer to receive into, a bound on what they hold."""
 
 import asyncio
-from collections import deque
 from typing import Final, Protocol
 
 from ram9.storage.disk import Disk
@@ -65,7 +64,7 @@ class Hub:
         self.held_bytes = 0
         self.held_bytes_max = held_bytes_max
         self.transports: dict[Member, None] = {}
-        self.waiting: deque[Member] = deque()  # for memory to receive a large frame into
+        self.waiting: dict[Member, None] = {}  # for memory to receive a large frame into
         self.buffers: list[bytearray] = []  # spare ones
         self.arriving = 0  # how many are not
 
@@ -95,7 +94,9 @@ class Hub:
         """Note that *count_bytes* are no longer held; wake the next who waits for that."""
         self.held_bytes -= count_bytes
         if self.waiting and self.has_room:
-            self.loop.call_soon(self.waiting.popleft().resume)
+            first = next(iter(self.waiting))
+            del self.waiting[first]
+            self.loop.call_soon(first.resume)
 
     def sweep(self) -> None:
         """Close the connections whose frame takes too long to arrive."""

@@ -5,6 +5,7 @@ The server is prometheus-client's own, in a thread: a slow reader of metrics wai
 
 import gc
 import platform
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -196,7 +197,10 @@ class MetricsServer:
             address.host, address.port, page, server, PageHandler
         )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        # Signals are for the main thread, which may have them blocked for a moment.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._thread.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self.address = Address(address.host, self._server.server_port)
 
     def close(self) -> None:

@@ -74,7 +74,7 @@ class ClientTransport:
         self._hub = hub
         self._socket = sock
         self._session = session
-        self._connection = Connection(session)
+        self._connection = Connection(session, time.perf_counter_ns)
         self._counters = session.counters
         self._on_close = on_close
         self.peer = peer
@@ -111,8 +111,7 @@ class ClientTransport:
         self._session.on_late = keep  # or the two would hold each other for ever
         held_bytes += self._drop_frame_buffer()
         self._rest, self._backlog_bytes = b"", 0
-        if self in hub.waiting:
-            hub.waiting.remove(self)
+        hub.waiting.pop(self, None)
         self._on_close(self, reason)
         hub.release(held_bytes)
 
@@ -153,6 +152,7 @@ class ClientTransport:
         if self.is_closed or not self._paused or self._backlog:
             return
         self._paused = False
+        self._hub.waiting.pop(self, None)  # whatever woke it, it asks again if it has to
         if self._begun:
             self._begun = time.monotonic()  # until now, what was missing could not arrive
         self._hub.loop.add_reader(self._socket, self._readable)
@@ -261,7 +261,7 @@ class ClientTransport:
         True if there was one frame, or hardly more, and all replies are on their way.
         """
         connection, view = self._connection, self._hub.received
-        until_ns = 0
+        turn_ends_ns = connection.turn_ends_ns = time.perf_counter_ns() + TURN_NS
         if self._hub.is_scarce is not self._is_frugal:
             self._be_frugal(frugal=self._hub.is_scarce)
         start = stop = 0
@@ -272,9 +272,7 @@ class ClientTransport:
                 self._send(replies)
             if stop in (start, end) or self._backlog or self.is_closed:
                 break
-            now_ns = time.perf_counter_ns()
-            until_ns = until_ns or now_ns + TURN_NS
-            if now_ns > until_ns:
+            if time.perf_counter_ns() > turn_ends_ns:
                 self._pause()
                 self._hub.loop.call_soon(self.resume)
                 break
@@ -315,9 +313,9 @@ class ClientTransport:
             return True
         if not hub.has_room:
             self._pause()
-            if self not in hub.waiting:  # a late answer that had to wait made it try again
-                hub.waiting.append(self)
+            hub.waiting[self] = None
             return False
+        self._begun = time.monotonic()  # it is asked to make use of it soon
         self._frame_buffer = hub.take_buffer(size)
         hub.held_bytes += len(self._frame_buffer)
         connection.begin_arrival(view, start, end, self._frame_buffer)

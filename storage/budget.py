@@ -1,9 +1,10 @@
 """What is used of a volume and what is left, in bytes and inodes; and what that takes of memory."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from ram9.storage.errors import Errno, FileSystemError
+from ram9.storage.limits import SECTOR_BYTES
 
 # How much more than its limit a volume may hold of the machine's memory: pages of which only some
 # sectors are used. It is an eighth, and the batch in which memory is had.
@@ -11,22 +12,42 @@ MEMORY_SHARE: Final = 8
 MEMORY_BYTES_MIN: Final = 4 << 20
 
 
-class Memory:
-    """What a volume holds of the machine's memory, which is never more than *bytes_max*.
+class Sectors(Protocol):
+    """A set of sectors, which knows how many they are."""
 
-    ``resident_bytes`` are pages of the arena, used or not; ``heap_bytes`` everything else.
+    @property
+    def sectors(self) -> int:
+        """How many."""
+
+
+class Memory:
+    """What a volume holds of the machine's memory, and should not hold more than *bytes_max* of.
+
+    ``heap_bytes`` are all but the pages of the arena. Those are the memory of *arena_sectors*
+    sectors, used or not, without the *cold* ones.
     """
 
-    __slots__ = ("bytes_max", "heap_bytes", "resident_bytes")
+    __slots__ = ("arena_sectors", "bytes_max", "cold", "heap_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
         self.bytes_max = limit_bytes + limit_bytes // MEMORY_SHARE + MEMORY_BYTES_MIN
         self.heap_bytes = 0
-        self.resident_bytes = 0
+        self.arena_sectors = 0
+        self.cold: Sectors | None = None
+
+    @property
+    def resident_bytes(self) -> int:
+        """The pages of the arena."""
+        cold_sectors = self.cold.sectors if self.cold is not None else 0
+        return (self.arena_sectors - cold_sectors) * SECTOR_BYTES
+
+    def missing_bytes(self, count_bytes: int) -> int:
+        """How many bytes too many *count_bytes* more would be; 0 or less if they are not."""
+        return self.heap_bytes + self.resident_bytes + count_bytes - self.bytes_max
 
     def has_room(self, count_bytes: int) -> bool:
         """Whether *count_bytes* more can be held."""
-        return self.heap_bytes + self.resident_bytes + count_bytes <= self.bytes_max
+        return self.missing_bytes(count_bytes) <= 0
 
 
 class Budget:

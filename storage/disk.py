@@ -1,6 +1,7 @@
 """Sectors for file contents: the arena, what of it is free, and what of it is being sent."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from ram9.storage.arena import Arena
 from ram9.storage.budget import Budget
@@ -35,8 +36,12 @@ class Disk:
         self.landing_bytes = 0  # of writes that are arriving, and hold their sectors
 
     def populate_ahead(self) -> None:
-        """From now on, use a spare processor to make memory ready for who goes on writing."""
-        self.space.ahead = Populator(self.arena, BATCH_SECTORS)
+        """From now on, use a spare processor to make memory ready for who goes on writing.
+
+        Where no thread is to be had, memory is had when it is needed.
+        """
+        with suppress(RuntimeError):
+            self.space.ahead = Populator(self.arena, BATCH_SECTORS)
 
     def take(self, count: int) -> list[Run]:
         """Take *count* sectors, for which the budget has been charged: they are always there."""

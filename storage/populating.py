@@ -4,6 +4,7 @@ Clearing pages is two thirds of what it costs to write to memory that was not us
 nothing that the rest of the server has: where a processor is spare, it is done beside it.
 """
 
+import signal
 import threading
 from collections import deque
 from queue import SimpleQueue
@@ -17,15 +18,21 @@ class Populator:
     ``pending`` are the first sectors of those that were asked for and not yet taken.
     """
 
-    __slots__ = ("_arena", "_asked", "_batch_sectors", "_done", "_is_running", "pending")
+    __slots__ = ("_asked", "_batch_sectors", "_done", "pending")
 
     def __init__(self, arena: Arena, batch_sectors: int) -> None:
-        self._arena = arena
+        """RuntimeError if the system lets us have no thread."""
         self._batch_sectors = batch_sectors
         self._asked: SimpleQueue[int | None] = SimpleQueue()
         self._done: SimpleQueue[bool] = SimpleQueue()
-        self._is_running = False
         self.pending: deque[int] = deque()
+        # It must not keep this object alive, which ends it; and signals are for the main thread.
+        arguments = (arena, batch_sectors, self._asked, self._done)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            threading.Thread(target=_work, args=arguments, name="populate", daemon=True).start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def __del__(self) -> None:
         self._asked.put(None)
@@ -37,11 +44,6 @@ class Populator:
 
     def ask(self, place: int) -> None:
         """Begin to populate the batch at *place*, which nobody may use until it is taken."""
-        if not self._is_running:
-            self._is_running = True
-            # It must not keep this object alive, which ends it.
-            arguments = (self._arena, self._batch_sectors, self._asked, self._done)
-            threading.Thread(target=_work, args=arguments, name="populate", daemon=True).start()
         self.pending.append(place)
         self._asked.put(place)
 

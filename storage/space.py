@@ -9,6 +9,7 @@ idle, whole warm pages turn cold.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 from ram9.storage.arena import Arena
@@ -50,11 +51,6 @@ class FreeRuns:
     def __iter__(self) -> Iterator[Run]:
         """All runs, in no order."""
         return iter([Run(place, count) for place, count in self._count_at.items()])
-
-    @property
-    def runs(self) -> int:
-        """How many runs there are."""
-        return len(self._count_at)
 
     def add(self, place: int, count: int) -> None:
         """Add a run, joined to the free runs that it touches."""
@@ -113,15 +109,27 @@ class FreeRuns:
 
         At most *runs_max*. They are the newest now: who asks again is given others.
         """
-        found: list[Run] = []
+        found: dict[int, int] = {}
         for size_class in range(count.bit_length(), len(self._stacks)):
             stack = self._stacks[size_class]
-            places = stack[: runs_max - len(found)]
-            del stack[: len(places)]
-            for place in dict.fromkeys(places):
-                if self._count_at.get(place, 0).bit_length() == size_class:
-                    stack.append(place)
-                    found.append(Run(place, self._count_at[place]))
+            unseen, seen = len(stack), len(found)
+            while unseen and len(found) < runs_max:
+                places = stack[: min(unseen, runs_max - len(found))]
+                del stack[: len(places)]
+                unseen -= len(places)
+                for place in places:
+                    there = self._count_at.get(place, 0)
+                    if there.bit_length() == size_class:
+                        found[place] = there
+            stack.extend(islice(found, seen, None))
+        return [Run(place, there) for place, there in found.items()]
+
+    def largest(self, count: int, runs_max: int) -> list[Run]:
+        """Up to *runs_max* runs in classes of at least *count* sectors, the largest class first."""
+        found: list[Run] = []
+        for size_class in range(self._occupied.bit_length() - 1, count.bit_length() - 1, -1):
+            places = islice(self._compact(size_class), runs_max - len(found))
+            found.extend(Run(place, self._count_at[place]) for place in places)
         return found
 
     def _newest(self, size_class: int) -> int:
@@ -183,6 +191,7 @@ class FreeSpace:
         "_is_cooled",
         "_memory",
         "_reclaim_above_sectors",
+        "_reclaim_step_sectors",
         "_trim_above_sectors",
         "_warm_sectors_max",
         "_warm_sectors_min",
@@ -197,6 +206,7 @@ class FreeSpace:
         self.ahead: Populator | None = None
         self._batches = 0  # that turned warm since decay() or cool() was last called
         self._memory = memory
+        self._reclaim_step_sectors = min(BATCH_SECTORS // 2, arena.sectors // 64)
         self._reclaim_above_sectors = 0  # with fewer warm ones there is nothing to give back
         self._warm_sectors_max = warm_sectors_max
         self._is_cooled = True  # whether all pages that can be given back were
@@ -205,6 +215,7 @@ class FreeSpace:
         self.warm = FreeRuns()
         self.cold = FreeRuns()
         self.cold.add(0, arena.sectors)
+        memory.arena_sectors, memory.cold = arena.sectors, self.cold
 
     @property
     def sectors(self) -> int:
@@ -341,8 +352,11 @@ class FreeSpace:
         return True
 
     def _note(self) -> None:
-        self._warm_sectors_min = min(self._warm_sectors_min, self.warm.sectors)
-        self._memory.resident_bytes = (self._arena.sectors - self.cold.sectors) * SECTOR_BYTES
+        warm_sectors = self.warm.sectors
+        self._warm_sectors_min = min(self._warm_sectors_min, warm_sectors)
+        self._reclaim_above_sectors = min(
+            self._reclaim_above_sectors, warm_sectors + self._reclaim_step_sectors
+        )
 
     def free(self, place: int, count: int) -> None:
         """Make *count* sectors free; their pages stay warm up to the watermark."""
@@ -350,7 +364,8 @@ class FreeSpace:
         self._is_cooled = False
         if self.warm.sectors > self._trim_above_sectors:
             # Runs of 16 sectors or more have a whole page each: fragments are left to cool().
-            self._give_back(self._warm_sectors_max // 2, 2 * PAGE_SECTORS, RUNS_AT_ONCE_MAX)
+            runs = self.warm.oldest(2 * PAGE_SECTORS, RUNS_AT_ONCE_MAX)
+            self._give_back(runs, self._warm_sectors_max // 2)
             # What cannot be given back yet must not be looked at again for every freed sector.
             self._trim_above_sectors = self.warm.sectors + self._warm_sectors_max // 2
 
@@ -358,26 +373,33 @@ class FreeSpace:
         """Give free pages back to the system: all of them, if need be in several calls."""
         self._collect_ready()
         if not self._is_cooled:
-            looked_at = self._give_back(0, PAGE_SECTORS, RUNS_AT_ONCE_MAX)
-            self._is_cooled = looked_at < RUNS_AT_ONCE_MAX
+            runs = self.warm.oldest(PAGE_SECTORS, RUNS_AT_ONCE_MAX)
+            self._give_back(runs, 0)
+            self._is_cooled = len(runs) < RUNS_AT_ONCE_MAX
         self._trim_above_sectors = max(self._warm_sectors_max, self.warm.sectors)
         self._warm_sectors_min = self.warm.sectors
 
     def reclaim(self, count_bytes: int) -> None:
-        """Give free pages back for *count_bytes* of something else, and a batch more, at once."""
+        """Give free pages back for *count_bytes* of something else, and a batch more, at once.
+
+        Where there is too little, it looks again only after some more has become free.
+        """
+        while self.ahead is not None and self.ahead.pending:
+            self._collect()
         if self.warm.sectors < self._reclaim_above_sectors:
             return
-        keep_sectors = max(0, self.warm.sectors - count_bytes // SECTOR_BYTES - BATCH_SECTORS)
-        self._give_back(keep_sectors, PAGE_SECTORS, self.warm.runs)
-        # Where there was too little, one must not look again before much has changed.
+        missing_sectors = self._memory.missing_bytes(count_bytes) // SECTOR_BYTES + BATCH_SECTORS
+        runs = self.warm.largest(PAGE_SECTORS, RUNS_AT_ONCE_MAX)
+        self._give_back(runs, self.warm.sectors - missing_sectors)
         is_enough = self._memory.has_room(count_bytes)
-        self._reclaim_above_sectors = 0 if is_enough else self.warm.sectors + BATCH_SECTORS // 2
+        step_sectors = 0 if is_enough else self.warm.sectors + self._reclaim_step_sectors
+        self._reclaim_above_sectors = step_sectors
 
     def decay(self) -> None:
         """Give back about half of the warm sectors that nobody needed since the last time."""
         self._collect_ready()
         keep_sectors = self.warm.sectors - self._warm_sectors_min // 2
-        self._give_back(keep_sectors, 2 * PAGE_SECTORS, RUNS_AT_ONCE_MAX // 8)
+        self._give_back(self.warm.oldest(2 * PAGE_SECTORS, RUNS_AT_ONCE_MAX // 8), keep_sectors)
         self._warm_sectors_min = self.warm.sectors
 
     def _collect_ready(self) -> None:
@@ -395,12 +417,11 @@ class FreeSpace:
             assert taken == rest
             self.warm.add(end, rest)
 
-    def _give_back(self, keep_sectors: int, run_sectors_min: int, runs_max: int) -> int:
-        """Turn warm pages cold until *keep_sectors* are left; return how many runs were seen."""
-        if self.warm.sectors <= keep_sectors:
-            return 0
-        runs = self.warm.oldest(run_sectors_min, runs_max)
+    def _give_back(self, runs: list[Run], keep_sectors: int) -> None:
+        """Turn the pages of these warm runs cold, until *keep_sectors* warm ones are left."""
         for place, count in runs:
+            if self.warm.sectors <= keep_sectors:
+                break
             first = -(-place // PAGE_SECTORS) * PAGE_SECTORS
             end = (place + count) // PAGE_SECTORS * PAGE_SECTORS
             if first < end:
@@ -411,7 +432,4 @@ class FreeSpace:
                 if end < place + count:
                     self.warm.add(end, place + count - end)
                 self.cold.add(first, end - first)
-                if self.warm.sectors <= keep_sectors:
-                    break
         self._note()
-        return len(runs)

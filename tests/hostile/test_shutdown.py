@@ -88,7 +88,8 @@ def test_a_signal_ends_it_when_all_is_answered(tmp_path: Path, number: int) -> N
 def test_more_signals_to_end_change_nothing(tmp_path: Path, number: int) -> None:
     """One that came while the process took itself down made it end as if it had been killed."""
     path = tmp_path / "s"
-    with program(f"--listen=unix:{path}", "--metrics=none", log=tmp_path / "log") as started:
+    arguments = f"--listen=unix:{path}", "--metrics=127.0.0.1:0"
+    with program(*arguments, log=tmp_path / "log") as started:
         while started.process.poll() is None:
             os.kill(started.process.pid, number)
         assert started.process.returncode == 0

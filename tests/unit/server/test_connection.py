@@ -184,6 +184,18 @@ def test_reads_that_follow_each_other_are_answered_in_one_step(client: Client) -
     assert stop == sum(map(len, reads))
 
 
+def test_a_step_ends_with_its_turn(client: Client) -> None:
+    """Sixty-four requests that take milliseconds each were one step."""
+    timed = connection.Connection(client.session, lambda: 100)
+    requests = memoryview(frame(Tgetattr(ROOT, 0), 1) * 60)
+    size = len(requests) // 60
+    for turn_ends_ns, answered in ((100, 60), (99, 7)):
+        timed.turn_ends_ns = turn_ends_ns
+        replies: list[Piece] = []
+        assert timed.answer(requests, 0, len(requests), replies) == answered * size
+        assert len(replies) == answered
+
+
 def test_requests_are_counted_by_number(client: Client) -> None:
     requests = client.server.counters.requests
     before = requests[Tgetattr.number], requests[Twrite.number]

@@ -7,6 +7,7 @@ import pytest
 
 from ram9.storage.budget import Budget
 from ram9.storage.errors import FileSystemError
+from ram9.storage.limits import SECTOR_BYTES
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_refusals_are_counted(budget: Budget) -> None:
 def test_beside_sectors_nothing_is_had_once_memory_is_short(budget: Budget) -> None:
     """Files that left one sector of each page behind made the process twice as large as its limit,
     once names and attributes had taken the rest."""
-    budget.memory.resident_bytes = budget.memory.bytes_max - 100
+    budget.memory.bytes_max = 100
     budget.reserve(100)
     with pytest.raises(FileSystemError, match="ENOSPC"):
         budget.reserve_inode(1)
@@ -82,12 +83,14 @@ def test_beside_sectors_nothing_is_had_once_memory_is_short(budget: Budget) -> N
 
 def test_before_that_what_is_free_is_asked_to_give_memory_back(budget: Budget) -> None:
     def reclaim(count_bytes: int) -> None:
-        budget.memory.resident_bytes -= count_bytes
+        assert budget.memory.missing_bytes(count_bytes) == 100
+        budget.memory.arena_sectors -= 1
 
     budget.reclaim = reclaim
-    budget.memory.resident_bytes = budget.memory.bytes_max
+    budget.memory.arena_sectors = 1
+    budget.memory.bytes_max = SECTOR_BYTES
     budget.reserve(100)
-    assert budget.memory.resident_bytes == budget.memory.bytes_max - 100
+    assert budget.memory.resident_bytes == 0
 
 
 # Prints what was charged for one of many, and by how much the process grew for it.

@@ -1,5 +1,7 @@
 """Sectors for contents: always there for who was charged, and never changed under a sender."""
 
+import threading
+
 import pytest
 
 from ram9.storage.budget import Budget
@@ -58,3 +60,16 @@ def test_lenders_are_asked_to_copy_once(disk: Disk) -> None:
     disk.settle()
     disk.settle()
     assert asked == ["first", "second"]
+
+
+def test_without_a_thread_memory_is_had_when_it_is_needed(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit of processes let it have none: what it was asked for was waited for, for ever."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    disk.populate_ahead()
+    assert disk.space.ahead is None

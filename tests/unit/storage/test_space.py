@@ -441,3 +441,57 @@ def test_memory_is_not_had_ahead_where_it_is_short(arena: PopulatedArena) -> Non
     space.take(BATCH_SECTORS)
     assert len(space.pending) == 1
     assert memory.resident_bytes == memory.bytes_max
+
+
+def test_what_was_made_ready_for_nobody_is_reclaimed(ahead: FreeSpace) -> None:
+    """Names were refused while eight megabytes of it lay ready."""
+    ahead.take(BATCH_SECTORS)
+    ahead.take(BATCH_SECTORS)
+    assert ahead.pending
+    ahead._memory.bytes_max = 2 * BATCH_SECTORS * SECTOR_BYTES + 100
+    ahead.reclaim(100)
+    assert ahead._memory.has_room(100)
+
+
+def test_as_much_is_reclaimed_as_is_missing(arena: PopulatedArena) -> None:
+    """Only as much as was asked for was, though more than that was missing before."""
+    memory = Memory(1 << 40)
+    space = FreeSpace(arena, MANY, memory)
+    space.free(*space.take(3 * BATCH_SECTORS)[0])
+    memory.bytes_max = 100
+    space.reclaim(100)
+    assert memory.has_room(100)
+
+
+def test_one_looks_again_once_something_has_become_free(tight: tuple[FreeSpace, Memory]) -> None:
+    """What it took to look again was counted from the most that ever was free."""
+    space, memory = tight
+    space.reclaim(1)
+    space.take(space.warm.sectors)
+    for place in range(0, MANY // 2, 64):
+        space.free(place, 1)
+    assert not memory.has_room(1)
+    space.reclaim(1)
+    assert not memory.has_room(1)
+    space.free(1, 63)
+    space.free(65, 639)
+    space.reclaim(1)
+    assert memory.has_room(1)
+
+
+def test_what_is_gone_does_not_hide_what_there_is(runs: FreeRuns) -> None:
+    """Forty places that were used again were looked at, and the two that were free not."""
+    for place in range(0, 40 * 16, 16):
+        runs.add(place, 8)
+        runs.take_at(place, 8)
+    runs.add(16, 8)
+    runs.add(5000, 9)
+    assert runs.oldest(8, 2) == [Run(16, 8), Run(5000, 9)]
+    assert runs.oldest(8, 9) == [Run(16, 8), Run(5000, 9)]
+
+
+def test_the_largest_runs_come_first(runs: FreeRuns) -> None:
+    for place, count in ((0, 16), (100, 7), (200, 64), (300, 9)):
+        runs.add(place, count)
+    assert runs.largest(8, 9) == [Run(200, 64), Run(0, 16), Run(300, 9)]
+    assert runs.largest(8, 2) == [Run(200, 64), Run(0, 16)]
