@@ -17,7 +17,7 @@ HANDLERS: Final[dict[type[Message], Handler]] = {}
 
 # Declared, and refused on purpose.
 REFUSED: Final[dict[type[Message], Errno]] = {
-    Tauth: Errno.EOPNOTSUPP,  # attach(5): no authentication is needed
+    Tauth: Errno.ENOENT,  # attach(5): no authentication is needed, as diod's clients are told so
 }
 
 
