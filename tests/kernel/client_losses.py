@@ -104,3 +104,33 @@ def appended_behind_a_mapping(file: Path, same_elsewhere: Path) -> tuple[bytes, 
         server_has = same_elsewhere.read_bytes()[4999:5002]
         with mmap.mmap(fd, 5100) as memory:
             return memory[4999:5002], server_has
+
+
+def appended_by_two(here: Path, other: Path, access: int) -> bytes:
+    """What is in a file that is held open to append here while somebody else appends."""
+    (here / "log").write_bytes(b"first ")
+    with opened(here / "log", access | os.O_APPEND) as fd:
+        with opened(other / "log", os.O_WRONLY | os.O_APPEND) as another:
+            os.write(another, b"another ")
+        os.write(fd, b"last")
+    return (other / "log").read_bytes()
+
+
+def append(scenario: Scenario, cache: str, access: int, *, lost: bool) -> None:
+    """Where bytes are lost, that is "append-alone" in docs/compatibility.md: the client keeps
+    O_APPEND for itself, and says the offset that it thinks is the end."""
+
+    def fact(world: World) -> None:
+        other = world.mount("other")
+        mount = world.mount("mount", f"trans=tcp,version=9p2000.L,cache={cache}")
+        try:
+            found = appended_by_two(mount, other, access)
+        finally:
+            world.unmount(mount)
+            world.unmount(other)
+        assert found == (b"first lasther " if lost else b"first another last")
+
+    how = "both ways" if access == os.O_RDWR else "to append alone"
+    result = "overwrites" if lost else "keeps"
+    fact.__name__ = f"a file opened {how} {result} what another mount added with cache {cache}"
+    scenario.fact(fact)

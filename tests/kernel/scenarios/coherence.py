@@ -1,6 +1,8 @@
 """Two mounts: what each cache mode lets one see of what the other does, as ram9 is by default."""
 
-from tests.kernel.client_losses import hidden, lost
+import os
+
+from tests.kernel.client_losses import append, hidden, lost
 from tests.kernel.coherence import MAPPED_QUESTIONS, QUESTIONS, answers
 from tests.kernel.scenario import Scenario
 from tests.kernel.world import World
@@ -55,3 +57,8 @@ for cache in NOT_SEEN:
 for cache in WRITABLE_MAPPINGS:
     hidden(scenario, cache)
 lost(scenario, "mmap,ignoreqv")
+for cache in "none", "readahead":
+    append(scenario, cache, os.O_WRONLY, lost=False)
+for cache in WRITABLE_MAPPINGS:
+    append(scenario, cache, os.O_WRONLY, lost=True)
+append(scenario, "none", os.O_RDWR, lost=True)
