@@ -89,7 +89,7 @@ def hidden(scenario: Scenario, cache: str) -> None:
         assert server_has == b"abb", "the server has what was appended"
         assert seen == b"a\0\0", "Linux drops the last page of the file by now"
 
-    fact.__name__ = f"what O_APPEND adds is hidden by the mapped last page with cache {cache}"
+    fact.__name__ = f"what appending adds is hidden by the mapped last page with cache {cache}"
     scenario.fact(fact)
 
 
