@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # The first process of an emulated machine: mounts the server and finds out facts about the mount.
-# Where it is comes with the kernel's command line: ram9=ADDRESS:PORT. One line for each fact is
-# printed, between tabs: RAM9-FACT, its name, "true" or what the commands of it printed.
+# The kernel's command line says where and how: ram9=ADDRESS:PORT caches=A,B python=FILE, or none. One line
+# for each fact is printed, between tabs: RAM9-FACT, its name, "true" or what went before.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /mnt/ram9 /mnt/tmpfs
 /bin/busybox --install -s /bin
 PATH=/bin
@@ -16,7 +16,17 @@ ip link set lo up
 ip link set eth0 up
 ip addr add 10.0.2.15/24 dev eth0
 ip route add default via 10.0.2.2
-server=$(sed 's/.*ram9=\([^ ]*\).*/\1/' /proc/cmdline)
+told() {
+  sed "s/.* $1=\([^ ]*\).*/\1/" /proc/cmdline
+}
+server=$(told ram9)
+python=$(told python)
+largest=300007
+many=300
+if [ "$python" = none ]; then # what is recorded stays small
+  largest=20000
+  many=60
+fi
 
 found() {
   printf 'RAM9-FACT\t%s\t%s\n' "$1" "$2"
@@ -40,7 +50,7 @@ digest() {
 }
 
 written_files_read_back() {
-  for size in 0 1 4095 4096 65537 1000003; do
+  for size in 0 1 4095 4096 9000 $largest; do
     head -c $size /dev/urandom >/tmp/data
     cp /tmp/data file$size
     [ "$(digest file$size)" = "$(digest /tmp/data)" ]
@@ -93,12 +103,12 @@ locks_exclude() {
 listings_are_whole() {
   mkdir many
   i=0
-  while [ $i -lt 300 ]; do
+  while [ $i -lt $many ]; do
     : >"many/$i a name that is long enough to need several requests for all of them"
     i=$((i + 1))
   done
-  [ "$(ls many | wc -l)" = 300 ]
-  [ "$(ls many | sort -u | wc -l)" = 300 ]
+  [ "$(ls many | wc -l)" = $many ]
+  [ "$(ls many | sort -u | wc -l)" = $many ]
   rm -r many
   [ ! -e many ]
 }
@@ -131,15 +141,31 @@ df_knows_the_size() {
   df -k . | tail -n 1 | grep -q "65536 "
 }
 
+a_file_is_what_was_written_to_it() {
+  if [ "$python" = none ]; then return; fi
+  "$python" -I -S /exerciser.py exercised --seed 1 --count 700
+}
+
+a_mapped_file_is_what_was_written_to_it() {
+  case "$python $cache $(uname -r)" in
+    none*) return ;;
+    *" none "*) mapping=read ;;
+    # Before 6.4, what is mapped with cache=mmap is neither read by read(2) nor changed by write(2).
+    *" mmap 5."* | *" mmap 6."[0-3].*) mapping=none ;;
+    *) mapping=write ;;
+  esac
+  "$python" -I -S /exerciser.py mapped --seed 2 --count 700 --mapping $mapping
+}
+
 everything_is_removed() {
   rm -r ./*
   [ -z "$(ls -A .)" ]
 }
 
-for cache in none mmap loose; do
+for cache in $(told caches | tr , ' '); do
   mount -t 9p -o "trans=tcp,port=${server#*:},version=9p2000.L,cache=$cache" "${server%:*}" /mnt/ram9 ||
     found "it mounts with cache $cache" "$(dmesg | tail -n 3 | tr '\n\t' '; ')"
-  for name in $(sed -n 's/^\([a-z_]*\)() {$/\1/p' /init | grep -v -x -e found -e fact -e refused -e digest); do
+  for name in $(sed -n 's/^\([a-z_]*\)() {$/\1/p' /init | grep -v -x -e found -e fact -e refused -e digest -e told); do
     fact "$(echo "$name" | tr _ ' ') with cache $cache" "$name"
   done
   umount /mnt/ram9 || found "it unmounts with cache $cache" "umount: $?"

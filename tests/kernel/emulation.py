@@ -7,17 +7,33 @@ machine are all there is. A boot takes some ten seconds.
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 INIT: Final = Path(__file__).with_name("emulated_init.sh")
+PYTHON: Final = sys._base_executable
+EXERCISER: Final = Path(__file__).with_name("exerciser.py")
 HOST: Final = "10.0.2.2"  # this machine's 127.0.0.1, as QEMU's own network shows it
 MODULES: Final = ("virtio_pci", "virtio_net", "9pnet_fd", "9p")
 QEMU: Final = "qemu-system-x86_64"
 PROGRAMS: Final = ("setfattr", "getfattr", "flock")
 TOOLS: Final = (QEMU, "busybox", "cpio", "modinfo", *PROGRAMS)
-BOOT_SECONDS_MAX: Final = 600
+BOOT_SECONDS_MAX: Final = 900
+
+# Says which files Python has loaded once it has exercised a file.
+LOADED: Final = """
+import runpy, sys, tempfile
+with tempfile.TemporaryDirectory() as folder:
+    sys.argv = ["exerciser", folder + "/file", "--count", "50", "--mapping", "write"]
+    try:
+        runpy.run_path({exerciser!r}, run_name="__main__")
+    except SystemExit:
+        pass
+files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+print(*[sys._base_executable, *filter(None, files)], sep="\\n", file=sys.stderr)
+"""
 
 
 class Kernel:
@@ -59,6 +75,7 @@ def make_initial_files(kernel: Kernel, folder: Path) -> Path:
     shutil.copy(_program("busybox"), top / "bin" / "busybox")
     for name in PROGRAMS:
         _copy_with_libraries(_program(name), top)
+    _copy_python(top)
     modules = kernel.modules()
     for module in modules:
         shutil.copy(module, top / "modules")
@@ -76,13 +93,17 @@ def make_initial_files(kernel: Kernel, folder: Path) -> Path:
     return archive
 
 
-def boot(kernel: Kernel, folder: Path, port: int) -> str:
-    """What the machine prints until it powers off; its server listens on 127.0.0.1:*port*."""
+def boot(kernel: Kernel, folder: Path, port: int, caches: Sequence[str], python: str) -> str:
+    """What the machine prints until it powers off; its server listens on 127.0.0.1:*port*.
+
+    *python* is what runs the exerciser, or ``none``.
+    """
     archive = make_initial_files(kernel, folder)
-    command = [QEMU, "-accel", "tcg", "-m", "512", "-nographic", "-no-reboot"]
+    command = [QEMU, "-accel", "tcg", "-m", "768", "-nographic", "-no-reboot"]
     command += ["-nic", "user,model=virtio-net-pci"]
     command += ["-kernel", str(kernel.image), "-initrd", str(archive)]
-    command += ["-append", f"console=ttyS0 quiet panic=-1 ram9={HOST}:{port}"]
+    arguments = f"ram9={HOST}:{port} caches={','.join(caches)} python={python}"
+    command += ["-append", f"console=ttyS0 quiet panic=-1 {arguments}"]
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -102,10 +123,34 @@ def facts_in(printed: str) -> dict[str, str]:
 
 def _copy_with_libraries(program: Path, top: Path) -> None:
     shutil.copy(program, top / "bin")
+    _copy_libraries(program, top)
+
+
+def _copy_libraries(program: Path, top: Path) -> None:
     for library in re.findall(r"(/\S+) \(0x", _output("ldd", program)):
         place = top / library.lstrip("/")
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(library, place)
+
+
+def _copy_python(top: Path) -> None:
+    """This Python where it is here, with what the exerciser needs of its library."""
+    code = LOADED.format(exerciser=str(EXERCISER))
+    done = subprocess.run(
+        [PYTHON, "-I", "-S", "-c", code],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    for name in done.stderr.splitlines():
+        file = Path(name)
+        place = top / name.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place)
+        if file.suffix == ".so" or name == PYTHON:
+            _copy_libraries(file, top)
+    shutil.copy(EXERCISER, top)
 
 
 def _program(name: str) -> Path:

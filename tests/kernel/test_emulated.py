@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.kernel.emulation import INIT, TOOLS, Kernel, boot, facts_in
+from tests.kernel.emulation import INIT, PYTHON, TOOLS, Kernel, boot, facts_in
+from tests.kernel.recorder import Recorder
 from tests.running_server import running
 
 CACHES = ("none", "mmap", "loose")
-HELPERS = {"found", "fact", "refused", "digest"}
+HELPERS = {"found", "fact", "refused", "digest", "told"}
 
 
 def functions_of_init() -> list[str]:
@@ -35,8 +36,14 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     lacking = [tool for tool in TOOLS if shutil.which(tool) is None]
     assert not lacking, f"not installed: {', '.join(lacking)}"
     with running(tmp_path_factory.mktemp("server")) as server:
+        place = tmp_path_factory.mktemp("boot")
         port = server.addresses[0].port
-        printed = boot(Kernel(Path(folder)), tmp_path_factory.mktemp("boot"), port)
+        if capture := os.environ.get("RAM9_CAPTURE"):
+            recorder = Recorder(("127.0.0.1", port))
+            printed = boot(Kernel(Path(folder)), place, recorder.port, ("none",), "none")
+            Path(capture).write_bytes(recorder.finish())
+        else:
+            printed = boot(Kernel(Path(folder)), place, port, CACHES, PYTHON)
         server.wait_for_connections(0)
         assert server.violations() == []
         assert not server.filesystem.orphans
