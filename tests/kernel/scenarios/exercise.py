@@ -20,7 +20,7 @@ CACHES = {
 
 MESSAGE_SIZES = (4096, 131096, 1044504, 1048576)
 SEEDS = (1, 2, 3, 4) if FULL else (5,)
-COUNT = 12_500 if FULL else 220
+COUNT = 12_500 if FULL else 150
 
 # Linux forgets to drop the last page of a file that O_APPEND writes to: docs/compatibility.md,
 # "append-mapped".
