@@ -4,7 +4,8 @@ And what Linux 7.2 loses of the data that it keeps: the reason why that is not t
 """
 
 from tests.kernel.client_losses import kept, lost
-from tests.kernel.scenario import Scenario
+from tests.kernel.exerciser import Mapping, exercise
+from tests.kernel.scenario import FULL, Scenario
 from tests.kernel.scenarios.coherence import KEPT_BY_LOOSE, expect
 from tests.kernel.world import World
 
@@ -19,6 +20,8 @@ NOT_SEEN = {
     "loose": KEPT_WHILE_OPEN | WRITTEN_LATER | KEPT_BY_LOOSE | KEPT_FOR_EVER,
     "fscache": KEPT_WHILE_OPEN | WRITTEN_LATER | KEPT_BY_LOOSE | KEPT_FOR_EVER,
 }
+
+COUNT = 20_000 if FULL else 300
 
 scenario = Scenario("counted", arguments=["--client-cache"])
 
@@ -35,7 +38,23 @@ for cache in NOT_SEEN:
     promise(cache)
 
 
+def exercised(cache: str) -> None:
+    def fact(world: World) -> str:
+        mount = world.mount("mount", f"trans=tcp,version=9p2000.L,cache={cache}")
+        try:
+            return ", ".join(
+                exercise(mount / f"mapped to {kind.value}", 1, COUNT, kind, without=("append",))
+                for kind in (Mapping.NONE, Mapping.READ)
+            )
+        finally:
+            world.unmount(mount)
+
+    fact.__name__ = f"a file is what was written to it where data is kept with cache {cache}"
+    scenario.fact(fact, 1200)
+
+
 for cache in "none", "readahead":
     kept(scenario, cache)
+    exercised(cache)
 for cache in "mmap", "loose", "fscache":
     lost(scenario, cache)

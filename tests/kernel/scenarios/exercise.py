@@ -1,6 +1,7 @@
 """Every cache mode with every message size: one file exercised at random and compared.
 
 RAM9_KERNEL_FULL=1 does 100,000 operations for each cache and message size, half of them mapped.
+Where no cachefilesd runs, fscache is what it is without a cache on disk.
 """
 
 from pathlib import Path
