@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from tests.kernel.scenario import Scenario
 
-from ram9.server import session
+from ram9.server import session, waiting
 from ram9.server.operations import locks
 from ram9.storage import limits
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "compatibility.md").read_text()
+MODULES = (limits, session, waiting, locks)
 ORACLE = "tests.oracle.differences"
 
 
@@ -57,7 +58,7 @@ def test_every_row_is_whole() -> None:
 def test_every_limit_is_listed() -> None:
     named = {
         name
-        for module in (limits, session, locks)
+        for module in MODULES
         for name in vars(module)
         if name.endswith("_MAX") and name not in ("MSIZE_MAX", "OFFSET_MAX")
     }
@@ -70,9 +71,7 @@ def test_every_limit_is_listed() -> None:
 )
 def test_a_limit_is_as_large_as_the_page_says(row: list[str]) -> None:
     name = row[0].strip("`")
-    value = next(
-        getattr(module, name) for module in (limits, session, locks) if hasattr(module, name)
-    )
+    value = next(getattr(module, name) for module in MODULES if hasattr(module, name))
     assert row[1].startswith((f"{value:,} ", f"{value >> 20} MiB "))
 
 
