@@ -6,24 +6,36 @@ from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory, Inode
 
 
+class Attachment:
+    """What one Tattach gave, and all fids share that were walked from there.
+
+    *uid* is the user whom they act for, *root* what that user may not climb above.
+    """
+
+    __slots__ = ("root", "uid")
+
+    def __init__(self, root: Directory, uid: int) -> None:
+        self.root = root
+        self.uid = uid
+
+
 class Fid:
     """A client's handle on an inode, which it keeps alive: it never is a path.
 
-    *uid* is the user who attached, *root* what that user may not climb above. *parent* and *name*
-    tell by which name it was reached, for the two messages that remove or rename a fid.
+    *parent* and *cookie* tell by which name it was reached, for the two messages that remove or
+    rename a fid: a copy of the name could take more memory than all the rest.
     *readable* and *writable* are set when it is opened, and never asked of the mode again.
     """
 
     __slots__ = (
         "append",
+        "attachment",
+        "cookie",
         "inode",
         "last_cookie",
-        "name",
         "opened",
         "parent",
         "readable",
-        "root",
-        "uid",
         "value",
         "writable",
     )
@@ -31,16 +43,14 @@ class Fid:
     def __init__(
         self,
         inode: Inode,
-        uid: int,
-        root: Directory,
+        attachment: Attachment,
         parent: Directory | None = None,
-        name: bytes = b"",
+        cookie: int = 0,
     ) -> None:
         self.inode = inode
-        self.uid = uid
-        self.root = root
+        self.attachment = attachment
         self.parent = parent
-        self.name = name
+        self.cookie = cookie
         self.opened = False
         self.readable = False
         self.writable = False

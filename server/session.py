@@ -102,11 +102,12 @@ class Session:
         self._opens: dict[Inode, int] = {}  # open fids
         self.values_bytes = 0
 
-    def put(self, number: int, fid: Fid) -> None:
+    def put(self, number: int, fid: Fid, source: int = NOFID) -> None:
         """Let *number* stand for *fid*, which begins to hold its inode.
 
-        A number that is in use is clunked first: Linux clients of several versions lose track of
-        fids after a signal and use their numbers again; a strict server breaks their mounts.
+        A number that is in use is clunked first. That of *source*, from which *fid* was made, may
+        be: walk(5). With any other, Linux clients of several versions have lost track of fids after
+        a signal; a strict server breaks their mounts.
         """
         if number == NOFID:
             raise FileSystemError(Errno.EBADF)
@@ -114,7 +115,8 @@ class Session:
         # The new one first: the old one may be all that keeps the inode alive.
         fid.inode.holds += 1
         if number in fids:
-            self.counters.protocol_errors["fid in use"] += 1
+            if number != source:
+                self.counters.protocol_errors["fid in use"] += 1
             self.clunk(number)
         elif len(fids) >= FIDS_MAX:
             self.filesystem.release(fid.inode)

@@ -56,6 +56,18 @@ class Entries(Generic[T]):
         dentry = self._by_name.get(name)
         return dentry.inode if dentry is not None else None
 
+    def cookie_of(self, name: bytes) -> int:
+        """The cookie of a name, by which ``name_at`` finds it again; 0 if it is not there."""
+        dentry = self._by_name.get(name)
+        return dentry.cookie if dentry is not None else 0
+
+    def name_at(self, cookie: int) -> bytes:
+        """The name whose cookie that is, found in O(log n); empty if it is gone."""
+        index = bisect_left(self._cookies, cookie)
+        if index == len(self._cookies) or self._cookies[index] != cookie:
+            return REMOVED
+        return self._names[index]
+
     def add(self, name: bytes, inode: T) -> None:
         """Add a name that is not there yet."""
         assert name not in self._by_name

@@ -548,4 +548,4 @@ def snapshot(filesystem: FileSystem) -> dict[int, tuple[object, ...]]:
 def fid_state(fid: Fid) -> object:
     """What a fid is, to be compared with what it was."""
     value = fid.value and (type(fid.value), bytes(fid.value.data))
-    return fid.inode, fid.uid, fid.opened, fid.readable, fid.writable, fid.append, value
+    return fid.inode, fid.attachment.uid, fid.opened, fid.readable, fid.writable, fid.append, value

@@ -95,7 +95,9 @@ def setattr_(session: Session, request: Tsetattr) -> Rsetattr:
         raise FileSystemError(Errno.EINVAL)
     if valid & (SETATTR_UID | SETATTR_GID) and mode is None and inode.mode & SET_ID_BITS:
         # chown(2) by somebody else than root; Linux says so itself, by a mode.
-        mode = without_set_id(inode.mode) if fid.uid and isinstance(inode, File) else None
+        mode = (
+            without_set_id(inode.mode) if fid.attachment.uid and isinstance(inode, File) else None
+        )
     now_ns = session.filesystem.now_ns()
     atime_ns = mtime_ns = None
     if valid & SETATTR_ATIME:

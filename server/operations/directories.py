@@ -37,7 +37,7 @@ def readdir(session: Session, request: Treaddir) -> Rreaddir:
     if not request.offset or not fid.last_cookie:
         fid.last_cookie = directory.entries.last_cookie
     entries: list[bytes] = []
-    for entry in _entries(session, fid.root, directory, request.offset, fid.last_cookie):
+    for entry in _entries(session, fid.attachment.root, directory, request.offset, fid.last_cookie):
         room -= len(entry)
         if room < 0:
             if not entries:
@@ -73,7 +73,7 @@ def mkdir(session: Session, request: Tmkdir) -> Rmkdir:
     """Make a directory that belongs to the fid's user and the group *gid*."""
     fid = session.fids[request.dfid]
     directory = session.filesystem.mkdir(
-        fid.inode, request.name, request.mode, fid.uid, request.gid
+        fid.inode, request.name, request.mode, fid.attachment.uid, request.gid
     )
     return Rmkdir(session.qid(directory))
 
@@ -99,7 +99,7 @@ def rename(session: Session, request: Trename) -> Rrename:
     parent, name = named_by(fid)
     session.filesystem.rename(parent, name, target, request.name)
     if isinstance(target, Directory):
-        fid.parent, fid.name = target, request.name
+        fid.parent, fid.cookie = target, target.entries.cookie_of(request.name)
     return Rrename()
 
 

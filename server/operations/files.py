@@ -70,8 +70,11 @@ def lcreate(session: Session, request: Tlcreate) -> Rlcreate:
         if request.flags & O_TRUNC and isinstance(existing, File):
             _empty(session, fid, existing)
     else:
-        inode = filesystem.create(directory, request.name, request.mode, fid.uid, request.gid)
-    opened = Fid(inode, fid.uid, fid.root, directory, request.name)
+        inode = filesystem.create(
+            directory, request.name, request.mode, fid.attachment.uid, request.gid
+        )
+    cookie = directory.entries.cookie_of(request.name)
+    opened = Fid(inode, fid.attachment, directory, cookie)
     _open(session, opened, request.flags)
     session.clunk(request.fid)  # it stood for the directory
     session.put(request.fid, opened)
@@ -110,7 +113,7 @@ def write(session: Session, request: Twrite) -> Rwrite:
     if fid.writable and isinstance(inode, File):
         offset = inode.content.size_bytes if fid.append else request.offset
         written = session.filesystem.write(inode, offset, data)
-        if inode.mode & SET_ID_BITS and fid.uid and written:
+        if inode.mode & SET_ID_BITS and fid.attachment.uid and written:
             _drop_set_id(session, inode)
         return Rwrite(written)
     if isinstance(fid.value, WrittenValue):
@@ -149,7 +152,7 @@ class LandingWrite:
             written = filesystem.write(file, file.content.size_bytes, data)
         else:
             written = filesystem.commit(file, landing)
-        if file.mode & SET_ID_BITS and self._fid.uid:
+        if file.mode & SET_ID_BITS and self._fid.attachment.uid:
             _drop_set_id(self._session, file)
         return Rwrite(written)
 
@@ -191,7 +194,7 @@ def _open(session: Session, fid: Fid, flags: int) -> None:
 
 
 def _empty(session: Session, fid: Fid, file: File) -> None:
-    mode = without_set_id(file.mode) if fid.uid else file.mode
+    mode = without_set_id(file.mode) if fid.attachment.uid else file.mode
     now_ns = session.filesystem.now_ns()
     session.filesystem.set_attributes(file, size_bytes=0, mode=mode, mtime_ns=now_ns)
 

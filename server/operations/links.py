@@ -24,7 +24,9 @@ TARGET_OVERHEAD_BYTES: Final = 9  # what Rreadlink holds besides the target
 def symlink(session: Session, request: Tsymlink) -> Rsymlink:
     """Make a symbolic link: symlink(2)."""
     fid = session.fids[request.dfid]
-    link = session.filesystem.symlink(fid.inode, request.name, request.symtgt, fid.uid, request.gid)
+    link = session.filesystem.symlink(
+        fid.inode, request.name, request.symtgt, fid.attachment.uid, request.gid
+    )
     return Rsymlink(session.qid(link))
 
 
@@ -56,7 +58,7 @@ def mknod(session: Session, request: Tmknod) -> Rmknod:
         fid.inode,
         request.name,
         request.mode,
-        fid.uid,
+        fid.attachment.uid,
         request.gid,
         request.major,
         request.minor,

@@ -11,7 +11,7 @@ from ram9.protocol.constants import (
 )
 from ram9.protocol.messages import Rattach, Rflush, Rversion, Tattach, Tflush, Tversion
 from ram9.server.dispatch import answers
-from ram9.server.fids import Fid
+from ram9.server.fids import Attachment, Fid
 from ram9.server.session import UNVERSIONED_FRAME_BYTES_MAX, Session
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory
@@ -57,7 +57,7 @@ def attach(session: Session, request: Tattach) -> Rattach:
     uid = request.n_uname
     if uid == NONUNAME:
         uid = ROOT_UID if request.uname == b"root" else NOBODY_UID
-    session.put(request.fid, Fid(root, uid, root))
+    session.put(request.fid, Fid(root, Attachment(root, uid)))
     session.report("attached", {"uname": request.uname, "uid": uid, "aname": request.aname})
     return Rattach(session.qid(root))
 

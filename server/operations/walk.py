@@ -20,18 +20,18 @@ def walk(session: Session, request: Twalk) -> Rwalk:
     names = request.wname
     if not names:
         if request.newfid != request.fid:
-            clone = Fid(fid.inode, fid.uid, fid.root, fid.parent, fid.name)
+            clone = Fid(fid.inode, fid.attachment, fid.parent, fid.cookie)
             session.put(request.newfid, clone)
         return Rwalk(())
     is_used = fid.opened or fid.value is not None
     if len(names) > MAXWELEM or (is_used and request.newfid == request.fid):
         raise FileSystemError(Errno.EINVAL)
-    inode, parent, name = fid.inode, fid.parent, fid.name
+    inode, parent, root = fid.inode, fid.parent, fid.attachment.root
     lookup = session.filesystem.lookup
     found: list[Qid] = []
     for name in names:
         try:
-            child = lookup(inode, name) if name != b".." else _above(inode, fid.root)
+            child = lookup(inode, name) if name != b".." else _above(inode, root)
         except FileSystemError:
             if not found:
                 raise
@@ -39,7 +39,8 @@ def walk(session: Session, request: Twalk) -> Rwalk:
         parent = inode if isinstance(inode, Directory) else None
         inode = child
         found.append(session.qid(inode))
-    session.put(request.newfid, Fid(inode, fid.uid, fid.root, parent, name))
+    cookie = parent.entries.cookie_of(names[-1]) if parent is not None else 0
+    session.put(request.newfid, Fid(inode, fid.attachment, parent, cookie), request.fid)
     return Rwalk(tuple(found))
 
 
@@ -103,13 +104,16 @@ def named_by(fid: Fid) -> tuple[Directory, bytes]:
     Refuses with EBUSY for the root, which has no name, and ENOENT when it goes by another now.
     """
     inode = fid.inode
-    if inode is fid.root:
+    if inode is fid.attachment.root:
         raise FileSystemError(Errno.EBUSY)
-    parent, name = fid.parent, fid.name
-    if isinstance(inode, Directory) and (parent is None or parent.entries.get(name) is not inode):
+    parent = fid.parent
+    if parent is not None:
+        name = parent.entries.name_at(fid.cookie)
+        if parent.entries.get(name) is inode:
+            return parent, name
+    if isinstance(inode, Directory):
         # A directory has one name only: it can be found wherever it was moved.
-        parent = inode.parent
-        name = next((known for known, child in parent.entries if child is inode), b"")
-    if parent is None or parent.entries.get(name) is not inode:
-        raise FileSystemError(Errno.ENOENT)
-    return parent, name
+        for name, child in inode.parent.entries:
+            if child is inode:
+                return inode.parent, name
+    raise FileSystemError(Errno.ENOENT)

@@ -24,8 +24,8 @@ def xattrwalk(session: Session, request: Txattrwalk) -> Rxattrwalk:
     if request.name:
         value = session.filesystem.get_xattr(fid.inode, request.name)
     else:
-        value = xattrs.listing(fid.inode, hidden=ROOT_ONLY if fid.uid else None)
-    reader = Fid(fid.inode, fid.uid, fid.root, fid.parent, fid.name)
+        value = xattrs.listing(fid.inode, hidden=ROOT_ONLY if fid.attachment.uid else None)
+    reader = Fid(fid.inode, fid.attachment)
     session.hold_value(len(value))
     try:
         session.put(request.newfid, reader)

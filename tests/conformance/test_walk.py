@@ -1,5 +1,7 @@
 """Twalk, Tclunk, Tremove, and what a fid is."""
 
+import tracemalloc
+
 import pytest
 from tests.client import ROOT, Client, Server, set_attributes
 
@@ -449,3 +451,49 @@ def test_a_directory_walked_to_by_dots_is_removed_by_its_name(client: Client) ->
 def test_what_was_created_is_removed_by_the_name_that_it_was_created_by(client: Client) -> None:
     client.call(Tremove(client.create(b"file")))
     assert client.names() == []
+
+
+def test_a_file_whose_directory_was_moved_is_removed(client: Client) -> None:
+    client.mkdir(b"a")
+    client.make(b"file", at=client.walk(b"a"))
+    fid = client.walk(b"a", b"file")
+    client.rename(b"a", b"b")
+    client.call(Tremove(fid))
+    assert client.names(b"b") == []
+
+
+def test_what_another_file_was_moved_over_is_not_removed(client: Client) -> None:
+    """T6: the one that was moved there has the place of the other in the listing."""
+    client.make(b"old")
+    client.make(b"new")
+    fid = client.walk(b"old")
+    client.rename(b"new", b"old")
+    assert client.refused(Tremove(fid)) is Errno.ENOENT
+    assert client.names() == [b"old"]
+
+
+def test_walking_a_fid_onward_is_no_error(client: Client) -> None:
+    """A deep path is walked in steps of 16 names with one fid (fs/9p/fid.c). It was counted as a
+    number that the client had lost track of."""
+    client.mkdir(b"a")
+    client.make(b"file", at=client.walk(b"a"))
+    fid = client.walk(b"a")
+    client.call(Twalk(fid, fid, (b"file",)))
+    client.call(Tremove(fid))
+    assert client.names(b"a") == []
+    assert not client.server.counters.protocol_errors
+
+
+def test_fids_of_long_names_take_no_more_memory_than_others(client: Client) -> None:
+    """Each fid kept a copy of its name, which no limit in bytes knew of: half a kilobyte."""
+    long_name = b"n" * 255
+    client.make(long_name)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(200):
+            client.walk(long_name)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after - before) / 200 < 280

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ram9.server.fids import Fid, FidTable, ReadValue, WrittenValue
+from ram9.server.fids import Attachment, Fid, FidTable, ReadValue, WrittenValue
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory
 
@@ -23,10 +23,10 @@ def test_looking_a_number_up_makes_none() -> None:
 
 
 def test_a_new_fid_is_not_open() -> None:
-    fid = Fid(ROOT, 5, ROOT)
+    fid = Fid(ROOT, Attachment(ROOT, 5))
     assert not any((fid.opened, fid.readable, fid.writable, fid.append))
     assert fid.value is None
-    assert (fid.uid, fid.parent, fid.name) == (5, None, b"")
+    assert (fid.attachment.uid, fid.parent, fid.cookie) == (5, None, 0)
 
 
 def test_values_have_their_data() -> None:
@@ -37,4 +37,4 @@ def test_values_have_their_data() -> None:
 
 def test_a_fid_is_small() -> None:
     """There are up to a million of them."""
-    assert not hasattr(Fid(ROOT, 0, ROOT), "__dict__")
+    assert not hasattr(Fid(ROOT, Attachment(ROOT, 0)), "__dict__")

@@ -8,7 +8,7 @@ from tests.client import ROOT, Client, Server
 from ram9.protocol.constants import NOFID
 from ram9.protocol.messages import Twalk
 from ram9.server import session
-from ram9.server.fids import Fid
+from ram9.server.fids import Attachment, Fid
 from ram9.server.session import directory_of, ignore
 from ram9.storage.errors import Errno, FileSystemError
 
@@ -32,7 +32,7 @@ def test_fids_are_limited(client: Client, monkeypatch: pytest.MonkeyPatch) -> No
 def test_nofid_is_never_put(client: Client) -> None:
     root = client.server.filesystem.root
     with pytest.raises(FileSystemError) as refusal:
-        client.session.put(NOFID, Fid(root, 0, root))
+        client.session.put(NOFID, Fid(root, Attachment(root, 0)))
     assert refusal.value.errno is Errno.EBADF
     client.server.verify()
 

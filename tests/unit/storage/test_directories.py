@@ -109,3 +109,24 @@ def test_removed_names_are_not_kept() -> None:
         entries.add(b"%0255d" % number, number)
         entries.remove(b"%0255d" % number)
     assert not any(entries._names)
+
+
+def test_a_name_is_found_by_its_cookie_while_it_is_there(entries: Entries[int]) -> None:
+    assert [entries.name_at(entries.cookie_of(name)) for name, _ in entries] == listed(entries)
+    gone = entries.cookie_of(b"4")
+    entries.remove(b"4")
+    entries.add(b"4", 4)
+    assert entries.name_at(gone) == b""
+    assert entries.name_at(entries.cookie_of(b"4")) == b"4"
+    assert entries.cookie_of(b"x") == 0
+    assert {entries.name_at(cookie) for cookie in (0, DOTDOT_COOKIE, 99)} == {b""}
+
+
+def test_a_name_is_found_by_its_cookie_after_many_others_have_gone() -> None:
+    entries: Entries[int] = Entries()
+    for number in range(10 * STALE_MIN):
+        entries.add(b"%d" % number, number)
+    last = entries.cookie_of(b"639")
+    for number in range(10 * STALE_MIN - 1):
+        entries.remove(b"%d" % number)
+    assert entries.name_at(last) == b"639"
