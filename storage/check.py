@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 
-from ram9.storage import xattrs
+from ram9.storage import acls, xattrs
 from ram9.storage.content import Claim, Content
 from ram9.storage.directories import DOTDOT_COOKIE
+from ram9.storage.errors import FileSystemError
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.inodes import Directory, File, Inode, Symlink
 from ram9.storage.limits import (
@@ -95,8 +96,26 @@ def _check_inode(inode: Inode, names: dict[Inode, list[bytes]]) -> list[str]:
         violations.append(f"{where} was removed, and what its '..' leads to is not kept")
     if inode.xattrs is not None and not inode.xattrs:
         violations.append(f"{where} keeps an empty table of attributes")
+    violations += [f"{where}: {text}" for text in _check_acls(inode)]
     if isinstance(inode, File):
         violations += [f"{where}: {text}" for text in _check_content(inode.content)]
+    return violations
+
+
+def _check_acls(inode: Inode) -> list[str]:
+    violations = []
+    for name in acls.NAMES:
+        value = (inode.xattrs or {}).get(name)
+        if value is None:
+            continue
+        try:
+            entries = acls.parse(value)
+            acls.check_valid(entries)
+        except FileSystemError:
+            violations.append(f"{name!r} is no access control list")
+        else:
+            if name == acls.ACCESS and acls.mode_of(entries, inode.mode) != inode.mode:
+                violations.append(f"its mode is {inode.mode:o}, its access list says otherwise")
     return violations
 
 
@@ -138,7 +157,7 @@ def _check_budget(
     used_bytes = INODE_BYTES * len(inodes)
     used_bytes += sum(DENTRY_BYTES + len(name) for known in names.values() for name in known)
     for inode in inodes:
-        used_bytes += xattrs.costs_bytes(inode)
+        used_bytes += xattrs.costs_bytes(inode.xattrs)
         if isinstance(inode, Symlink):
             used_bytes += len(inode.target)
         elif isinstance(inode, Directory):

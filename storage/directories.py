@@ -5,6 +5,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
+from ram9.storage.errors import Errno, FileSystemError
+from ram9.storage.limits import NAME_BYTES_MAX
+
 T = TypeVar("T")
 
 DOT_COOKIE: Final = 1
@@ -107,3 +110,13 @@ class Entries(Generic[T]):
         self._by_name = dict(self._by_name)
         self._names = list(self._by_name)
         self._cookies = array("q", [dentry.cookie for dentry in self._by_name.values()])
+
+
+def check_name(name: bytes) -> None:
+    """Refuse what can be no name: empty (ENOENT), too long, or with ``/`` or NUL (EINVAL)."""
+    if len(name) > NAME_BYTES_MAX:
+        raise FileSystemError(Errno.ENAMETOOLONG)
+    if not name:
+        raise FileSystemError(Errno.ENOENT)
+    if b"/" in name or b"\0" in name:
+        raise FileSystemError(Errno.EINVAL)

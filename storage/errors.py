@@ -13,6 +13,7 @@ class Errno(IntEnum):
     E2BIG = 7  # an attribute's value is too long
     EBADF = 9  # no such fid, or not open for this
     ENOMEM = 12
+    EACCES = 13  # no permission; or a default access list on what is no directory
     EBUSY = 16  # the root, or a name that cannot move
     EEXIST = 17
     ENOTDIR = 20

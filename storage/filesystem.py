@@ -9,10 +9,10 @@ import stat
 from collections.abc import Callable
 from typing import Final
 
-from ram9.storage import xattrs
+from ram9.storage import acls, xattrs
 from ram9.storage.budget import Budget
 from ram9.storage.content import Bytes, Content
-from ram9.storage.directories import Entries
+from ram9.storage.directories import Entries, check_name
 from ram9.storage.disk import Disk
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory, File, Inode, Special, Symlink
@@ -20,9 +20,7 @@ from ram9.storage.landing import Landing, land
 from ram9.storage.limits import (
     DENTRY_BYTES,
     DIRECTORY_BYTES,
-    FIRST_XATTR_BYTES,
     INODE_BYTES,
-    NAME_BYTES_MAX,
     SYMLINK_BYTES_MAX,
     Limits,
 )
@@ -70,10 +68,10 @@ class FileSystem:
     def create(self, directory: Inode, name: bytes, mode: int, uid: int, gid: int) -> File:
         """Make an empty regular file."""
         parent, now_ns = self._vacancy(directory, name), self.now_ns()
-        self.budget.reserve_inode(INODE_BYTES + DENTRY_BYTES + len(name))
-        file = File(
-            self._number(), stat.S_IFREG | mode & PERMISSIONS, uid, gid, now_ns, Content(self.disk)
-        )
+        mode, lists = acls.inherited(parent, stat.S_IFREG | mode & PERMISSIONS)
+        self._reserve_inode(name, 0, lists)
+        file = File(self._number(), mode, uid, gid, now_ns, Content(self.disk))
+        file.xattrs = lists
         self._enter(parent, name, file, now_ns)
         return file
 
@@ -82,9 +80,11 @@ class FileSystem:
         parent, now_ns = self._vacancy(directory, name), self.now_ns()
         if parent.nlink >= self.limits.links:
             raise FileSystemError(Errno.EMLINK)
-        self.budget.reserve_inode(INODE_BYTES + DIRECTORY_BYTES + DENTRY_BYTES + len(name))
         mode = stat.S_IFDIR | mode & PERMISSIONS | parent.mode & stat.S_ISGID
+        mode, lists = acls.inherited(parent, mode)
+        self._reserve_inode(name, DIRECTORY_BYTES, lists)
         child = Directory(self._number(), mode, uid, gid, now_ns, parent)
+        child.xattrs = lists
         parent.nlink += 1
         self._enter(parent, name, child, now_ns)
         return child
@@ -98,7 +98,7 @@ class FileSystem:
         if b"\0" in target:
             raise FileSystemError(Errno.EINVAL)
         parent, now_ns = self._vacancy(directory, name), self.now_ns()
-        self.budget.reserve_inode(INODE_BYTES + DENTRY_BYTES + len(name) + len(target))
+        self._reserve_inode(name, len(target))
         link = Symlink(self._number(), stat.S_IFLNK | 0o777, uid, gid, now_ns, target)
         self._enter(parent, name, link, now_ns)
         return link
@@ -122,9 +122,10 @@ class FileSystem:
         if kind not in SPECIAL_TYPES:
             raise FileSystemError(Errno.EINVAL)
         parent, now_ns = self._vacancy(directory, name), self.now_ns()
-        self.budget.reserve_inode(INODE_BYTES + DENTRY_BYTES + len(name))
-        mode = kind | mode & PERMISSIONS
+        mode, lists = acls.inherited(parent, kind | mode & PERMISSIONS)
+        self._reserve_inode(name, 0, lists)
         node = Special(self._number(), mode, uid, gid, now_ns, major, minor)
+        node.xattrs = lists
         self._enter(parent, name, node, now_ns)
         return node
 
@@ -174,13 +175,13 @@ class FileSystem:
         self._parent(target, new_name, dot=Errno.EBUSY, dotdot=Errno.EBUSY)
         inode = self.lookup(old_parent, name)
         new_parent, replaced = self._place(target, new_name)
-        if isinstance(inode, Directory) and self._is_below(new_parent, inode):
+        if isinstance(inode, Directory) and new_parent.is_below(inode):
             raise FileSystemError(Errno.EINVAL)
         if replaced is inode:
             return
         if replaced is not None:
             if isinstance(replaced, Directory):
-                if self._is_below(old_parent, replaced):
+                if old_parent.is_below(replaced):
                     raise FileSystemError(Errno.ENOTEMPTY)
                 if not isinstance(inode, Directory):
                     raise FileSystemError(Errno.EISDIR)
@@ -273,6 +274,7 @@ class FileSystem:
                 return
         if mode is not None:
             inode.mode = stat.S_IFMT(inode.mode) | mode & PERMISSIONS
+            acls.follow_mode(inode)
         if uid is not None:
             inode.uid = uid
         if gid is not None:
@@ -294,31 +296,35 @@ class FileSystem:
         return value
 
     def set_xattr(self, inode: Inode, name: bytes, value: bytes) -> None:
-        """Give an attribute a value, whether it was there or not."""
+        """Give an attribute a value, whether it was there or not.
+
+        An access control list must be one, and changes the mode; an empty one is removed (acls.py).
+        """
+        if name in acls.NAMES:
+            self._set_acl(inode, name, value)
+            return
         xattrs.check_name(name)
         xattrs.check_room(inode, name, len(value))
-        before = inode.xattrs.get(name) if inode.xattrs else None
-        cost_bytes = xattrs.cost_bytes(name, value)
-        if before is not None:
-            cost_bytes -= xattrs.cost_bytes(name, before)
-        elif inode.xattrs is None:
-            cost_bytes += FIRST_XATTR_BYTES
-        self.budget.reserve(cost_bytes)
-        if inode.xattrs is None:
-            inode.xattrs = {}
-        inode.xattrs[name] = value
+        xattrs.store(inode, name, value, self.budget)
         inode.touch_attributes(self.now_ns())
 
     def remove_xattr(self, inode: Inode, name: bytes) -> None:
         """Remove an attribute; ENODATA if it is not there."""
-        value = self.get_xattr(inode, name)
-        assert inode.xattrs is not None
-        cost_bytes = xattrs.cost_bytes(name, value)
-        del inode.xattrs[name]
-        if not inode.xattrs:
-            inode.xattrs = None
-            cost_bytes += FIRST_XATTR_BYTES
-        self.budget.release(cost_bytes)
+        self.get_xattr(inode, name)
+        xattrs.drop(inode, name, self.budget)
+        inode.touch_attributes(self.now_ns())
+
+    def _set_acl(self, inode: Inode, name: bytes, value: bytes) -> None:
+        change = acls.change(inode, name, value)
+        if change is None:
+            return
+        mode, value = change
+        if value:
+            xattrs.check_room(inode, name, len(value))
+            xattrs.store(inode, name, value, self.budget)
+        elif name in (inode.xattrs or ()):
+            xattrs.drop(inode, name, self.budget)
+        inode.mode = mode
         inode.touch_attributes(self.now_ns())
 
     # Lives
@@ -346,6 +352,12 @@ class FileSystem:
         number = self._next_number
         self._next_number += 1
         return number
+
+    def _reserve_inode(
+        self, name: bytes, more_bytes: int, lists: dict[bytes, bytes] | None = None
+    ) -> None:
+        cost_bytes = INODE_BYTES + DENTRY_BYTES + len(name) + more_bytes
+        self.budget.reserve_inode(cost_bytes + xattrs.costs_bytes(lists))
 
     def _place(self, directory: Inode, name: bytes) -> tuple[Directory, Inode | None]:
         """A directory in which *name* may come to stand, and what it leads to now."""
@@ -404,7 +416,7 @@ class FileSystem:
                 self._destroy(inode)
 
     def _destroy(self, inode: Inode) -> None:
-        cost_bytes = INODE_BYTES + xattrs.costs_bytes(inode)
+        cost_bytes = INODE_BYTES + xattrs.costs_bytes(inode.xattrs)
         inode.xattrs = None
         if isinstance(inode, File):
             inode.content.give_back_reserve()
@@ -415,14 +427,6 @@ class FileSystem:
             cost_bytes += DIRECTORY_BYTES
             inode.entries = Entries()
         self.budget.release_inode(cost_bytes)
-
-    def _is_below(self, directory: Directory, ancestor: Directory) -> bool:
-        """Whether *directory* is *ancestor* or lies below it."""
-        while directory is not ancestor:
-            if directory is directory.parent:
-                return False
-            directory = directory.parent
-        return True
 
     def _resizable(self, inode: Inode, size_bytes: int) -> File:
         if not isinstance(inode, File):
@@ -437,13 +441,3 @@ class FileSystem:
         if room <= 0:
             raise FileSystemError(Errno.EFBIG)
         return room
-
-
-def check_name(name: bytes) -> None:
-    """Refuse what can be no name: empty (ENOENT), too long, or with ``/`` or NUL (EINVAL)."""
-    if len(name) > NAME_BYTES_MAX:
-        raise FileSystemError(Errno.ENAMETOOLONG)
-    if not name:
-        raise FileSystemError(Errno.ENOENT)
-    if b"/" in name or b"\0" in name:
-        raise FileSystemError(Errno.EINVAL)

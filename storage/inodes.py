@@ -112,6 +112,15 @@ class Directory(Inode):
         self.entries: Entries[Inode] = Entries()
         self.nlink = 2
 
+    def is_below(self, ancestor: Inode) -> bool:
+        """Whether this is *ancestor* or lies below it."""
+        directory = self
+        while directory is not ancestor:
+            if directory is directory.parent:
+                return False
+            directory = directory.parent
+        return True
+
     @property
     def size_bytes(self) -> int:
         """As tmpfs counts it (BOGO_DIRENT_SIZE, mm/shmem.c): 20 bytes for each name."""

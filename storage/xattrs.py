@@ -1,5 +1,7 @@
 """Extended attributes: small named values on an inode."""
 
+from ram9.storage import acls
+from ram9.storage.budget import Budget
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Inode
 from ram9.storage.limits import (
@@ -12,7 +14,6 @@ from ram9.storage.limits import (
 
 # The names that tmpfs has (mm/shmem.c, fs/posix_acl.c), and that the Linux client asks for.
 NAMESPACES = (b"user.", b"trusted.", b"security.")
-ACL_NAMES = (b"system.posix_acl_access", b"system.posix_acl_default")
 
 
 def check_name(name: bytes) -> None:
@@ -23,7 +24,7 @@ def check_name(name: bytes) -> None:
         raise FileSystemError(Errno.ERANGE)
     if name in NAMESPACES:
         raise FileSystemError(Errno.EINVAL)
-    if name not in ACL_NAMES and not name.startswith(NAMESPACES):
+    if name not in acls.NAMES and not name.startswith(NAMESPACES):
         raise FileSystemError(Errno.EOPNOTSUPP)
 
 
@@ -50,8 +51,32 @@ def cost_bytes(name: bytes, value: bytes) -> int:
     return XATTR_BYTES + len(name) + len(value)
 
 
-def costs_bytes(inode: Inode) -> int:
+def costs_bytes(attributes: dict[bytes, bytes] | None) -> int:
     """What all attributes of an inode are charged."""
-    if not inode.xattrs:
+    if not attributes:
         return 0
-    return FIRST_XATTR_BYTES + sum(cost_bytes(*attribute) for attribute in inode.xattrs.items())
+    return FIRST_XATTR_BYTES + sum(cost_bytes(*attribute) for attribute in attributes.items())
+
+
+def store(inode: Inode, name: bytes, value: bytes, budget: Budget) -> None:
+    """Give an attribute a value, whether it was there or not; ENOSPC if that does not fit."""
+    before = inode.xattrs.get(name) if inode.xattrs else None
+    added_bytes = cost_bytes(name, value)
+    if before is not None:
+        added_bytes -= cost_bytes(name, before)
+    elif inode.xattrs is None:
+        added_bytes += FIRST_XATTR_BYTES
+    budget.reserve(added_bytes)
+    if inode.xattrs is None:
+        inode.xattrs = {}
+    inode.xattrs[name] = value
+
+
+def drop(inode: Inode, name: bytes, budget: Budget) -> None:
+    """Remove an attribute that is there."""
+    assert inode.xattrs is not None
+    freed_bytes = cost_bytes(name, inode.xattrs.pop(name))
+    if not inode.xattrs:
+        inode.xattrs = None
+        freed_bytes += FIRST_XATTR_BYTES
+    budget.release(freed_bytes)

@@ -7,7 +7,7 @@ from ram9.protocol.messages import Rxattrcreate, Rxattrwalk, Txattrcreate, Txatt
 from ram9.server.dispatch import answers
 from ram9.server.fids import Fid, ReadValue, WrittenValue
 from ram9.server.session import Session
-from ram9.storage import xattrs
+from ram9.storage import acls, xattrs
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.inodes import Inode
@@ -69,14 +69,20 @@ def commit_value(filesystem: FileSystem, inode: Inode, value: WrittenValue) -> N
     if len(value.data) != value.size_bytes:
         raise FileSystemError(Errno.EINVAL)
     _check_presence(inode, value.name, value.flags)
-    if value.size_bytes or not (value.flags & XATTR_REPLACE or value.name in xattrs.ACL_NAMES):
-        filesystem.set_xattr(inode, value.name, bytes(value.data))
-    elif value.flags & XATTR_REPLACE or value.name in (inode.xattrs or ()):
+    is_removal = not value.size_bytes and value.flags & XATTR_REPLACE
+    if is_removal and value.name not in acls.NAMES:
         filesystem.remove_xattr(inode, value.name)
+    else:
+        filesystem.set_xattr(inode, value.name, bytes(value.data))
 
 
 def _check_presence(inode: Inode, name: bytes, flags: int) -> None:
-    """EEXIST for an attribute that is to be new and is not; ENODATA for the other way round."""
+    """EEXIST for an attribute that is to be new and is not; ENODATA for the other way round.
+
+    Access control lists are set whatever the flags (vfs_set_acl, fs/posix_acl.c).
+    """
+    if name in acls.NAMES:
+        return
     there = name in (inode.xattrs or ())
     if flags & XATTR_CREATE and there:
         raise FileSystemError(Errno.EEXIST)

@@ -1,8 +1,10 @@
 """Txattrwalk, Txattrcreate: extended attributes."""
 
 import pytest
+from tests.access_lists import LIST, access_list
 from tests.client import ROOT, Client, Server
 
+from ram9.protocol.constants import SETATTR_MODE
 from ram9.protocol.messages import (
     Tclunk,
     Tread,
@@ -13,6 +15,7 @@ from ram9.protocol.messages import (
     Txattrwalk,
 )
 from ram9.server import session
+from ram9.storage.acls import GROUP_OBJ, MASK, OTHER, USER, USER_OBJ
 from ram9.storage.errors import Errno
 from ram9.storage.limits import Limits
 
@@ -27,9 +30,7 @@ def file(client: Client) -> int:
     return client.walk(b"file")
 
 
-@pytest.mark.parametrize(
-    "name", [b"user.a", b"trusted.a", b"security.capability", ACL, DEFAULT_ACL]
-)
+@pytest.mark.parametrize("name", [b"user.a", b"trusted.a", b"security.capability"])
 @pytest.mark.parametrize("value", [b"", b"value", b"\0\xff", b"v" * 65536])
 def test_a_value_that_was_set_is_there(
     client: Client, file: int, name: bytes, value: bytes
@@ -37,9 +38,8 @@ def test_a_value_that_was_set_is_there(
     before = client.getattr(file)
     client.setxattr(file, name, value)
     after = client.getattr(file)
-    if value or not name.startswith(b"system."):
-        assert client.getxattr(file, name) == value
-        assert after.ctime_s > before.ctime_s
+    assert client.getxattr(file, name) == value
+    assert after.ctime_s > before.ctime_s
     assert (after.mtime_s, after.qid) == (before.mtime_s, before.qid)
 
 
@@ -201,13 +201,91 @@ def test_an_empty_value_to_replace_removes(client: Client, file: int) -> None:
 
 
 @pytest.mark.parametrize("name", [ACL, DEFAULT_ACL])
-def test_an_empty_access_list_removes_it(client: Client, file: int, name: bytes) -> None:
+@pytest.mark.parametrize("flags", [0, CREATE, REPLACE])
+def test_an_empty_access_list_removes_it(client: Client, name: bytes, flags: int) -> None:
     """T14: of a list, any empty value says so, and it need not be there."""
-    client.setxattr(file, name, b"list")
-    client.setxattr(file, name, b"")
-    assert client.getxattr(file, b"") == b""
+    client.mkdir(b"directory")
+    directory = client.walk(b"directory")
+    client.setxattr(directory, name, LIST)
+    assert client.getxattr(directory, name) == LIST
+    client.setxattr(directory, name, b"", flags)
+    assert client.getxattr(directory, b"") == b""
     with client.server.unchanged():
-        client.setxattr(file, name, b"")
+        client.setxattr(directory, name, b"", flags)
+
+
+@pytest.mark.parametrize("flags", [0, CREATE, REPLACE])
+def test_an_access_list_is_set_whether_there_is_one_or_not(
+    client: Client, file: int, flags: int
+) -> None:
+    """As Linux does, which has no flags for lists (vfs_set_acl)."""
+    for _ in range(2):
+        client.setxattr(file, ACL, LIST, flags)
+        assert client.getxattr(file, ACL) == LIST
+
+
+def test_an_access_list_becomes_the_mode_and_the_mode_the_list(client: Client, file: int) -> None:
+    client.setxattr(file, ACL, LIST)
+    assert client.getattr(file).mode == 0o100760
+    client.setattr(file, SETATTR_MODE, mode=0o640)
+    assert client.getxattr(file, ACL) == access_list(
+        (USER_OBJ, 6), (USER, 6, 5), (GROUP_OBJ, 4), (MASK, 4), (OTHER, 0)
+    )
+
+
+def test_an_access_list_that_is_no_more_than_a_mode_is_one(client: Client, file: int) -> None:
+    client.setxattr(file, ACL, LIST)
+    client.setxattr(file, ACL, access_list((USER_OBJ, 7), (GROUP_OBJ, 5), (OTHER, 1)))
+    assert client.getattr(file).mode == 0o100751
+    assert client.getxattr(file, b"") == b""
+
+
+@pytest.mark.parametrize(
+    ("value", "errno"),
+    [
+        (b"\2\0\0", Errno.EINVAL),
+        (LIST[:-1], Errno.EINVAL),
+        (b"\3" + LIST[1:], Errno.EOPNOTSUPP),
+        (access_list((USER_OBJ, 7), (USER, 7, 5), (GROUP_OBJ, 0), (OTHER, 0)), Errno.EINVAL),
+    ],
+)
+def test_what_is_no_access_list_is_refused_when_it_is_complete(
+    client: Client, file: int, value: bytes, errno: Errno
+) -> None:
+    """Anything was kept, which a client with ``posixacl`` then could not read: EIO at each stat."""
+    writer = client.writer(file, ACL, len(value))
+    client.write(writer, value)
+    assert client.refused(Tclunk(writer)) is errno
+    assert client.getxattr(file, b"") == b""
+
+
+def test_only_a_directory_has_a_default_list(client: Client, file: int) -> None:
+    writer = client.writer(file, DEFAULT_ACL, len(LIST))
+    client.write(writer, LIST)
+    assert client.refused(Tclunk(writer)) is Errno.EACCES
+
+
+def test_what_is_made_in_a_directory_begins_with_its_default_list(client: Client) -> None:
+    client.mkdir(b"directory")
+    directory = client.walk(b"directory")
+    client.setxattr(directory, DEFAULT_ACL, LIST)
+    client.make(b"file", at=directory, mode=0o666)
+    client.mkdir(b"below", at=directory, mode=0o755)
+    client.mknod(b"fifo", 0o010600, at=directory)
+    client.symlink(b"link", b"target", at=directory)
+    narrowed = {
+        b"file": (0o100660, (6, 6)),
+        b"below": (0o040740, (7, 4)),
+        b"fifo": (0o010600, (6, 0)),
+    }
+    for name, (mode, (owner, mask)) in narrowed.items():
+        fid = client.walk(b"directory", name)
+        assert client.getattr(fid).mode == mode
+        assert client.getxattr(fid, ACL) == access_list(
+            (USER_OBJ, owner), (USER, 6, 5), (GROUP_OBJ, 4), (MASK, mask), (OTHER, 0)
+        )
+    assert client.getxattr(client.walk(b"directory", b"below"), DEFAULT_ACL) == LIST
+    assert client.getxattr(client.walk(b"directory", b"link"), b"") == b""
 
 
 def test_anybody_may_remove_a_capability(client: Client, other: Client, file: int) -> None:

@@ -37,7 +37,7 @@ offsets = st.one_of(
 )
 counts = st.one_of(st.integers(0, 40), st.integers(0, 5000))
 values = st.binary(max_size=40)
-xattr_names = st.sampled_from([b"user.a", b"user.b", b"trusted.a", b"system.posix_acl_access"])
+xattr_names = st.sampled_from([b"user.a", b"user.b", b"trusted.a", b"security.a"])
 ids = st.one_of(st.none(), st.integers(0, 2000))
 
 

@@ -5,7 +5,9 @@ from array import array
 from collections.abc import Callable
 
 import pytest
+from tests.access_lists import LIST
 
+from ram9.storage.acls import ACCESS, DEFAULT
 from ram9.storage.check import check
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.inodes import Directory, File
@@ -184,6 +186,9 @@ BREAKS: list[tuple[Callable[[Sample], None], str]] = [
     (set_attribute("file.version", 2**32), "has version"),
     (set_attribute("file.ctime_ns", 999), "changed before it was made"),
     (set_attribute("root.xattrs", {}), "keeps an empty table of attributes"),
+    (set_attribute("file.xattrs", {ACCESS: b"list"}), "is no access control list"),
+    (set_attribute("file.xattrs", {DEFAULT: LIST[:-8]}), "is no access control list"),
+    (set_attribute("file.xattrs", {ACCESS: LIST}), "its access list says otherwise"),
     (set_attribute("file.number", 1), "inode number 1 is used twice"),
     (set_attribute("filesystem.budget.used_bytes", 0), "the budget says 0"),
     (set_attribute("filesystem.budget.used_inodes", 0), "the budget says 0"),
