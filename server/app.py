@@ -22,6 +22,7 @@ from ram9.server.memory import MemoryLimit
 from ram9.server.metrics import MetricsServer, registry_of
 from ram9.server.session import Session
 from ram9.server.transport import ClientTransport
+from ram9.server.users import Users
 from ram9.server.version import VERSION
 from ram9.server.waiting import WaitingLocks
 from ram9.storage.errors import FileSystemError
@@ -54,6 +55,7 @@ class Server:
         """
         self._loop = loop
         self._client_cache = config.client_cache
+        self._users = Users(time.monotonic) if config.policy == "enforce" else None
         self.counters = Counters()
         self._waiting_locks = WaitingLocks(self.counters, config.lock_wait_seconds, time.monotonic)
         limits = Limits(size_bytes=config.size_bytes, inodes=config.inodes)
@@ -166,6 +168,7 @@ class Server:
             journal.report_bug,
             client_cache=self._client_cache,
             waiting_locks=self._waiting_locks,
+            credentials_of=self._users.credentials if self._users is not None else None,
         )
         ClientTransport(self._hub, client, session, peer, self._disconnected)
         event(log, logging.DEBUG, "connected", peer=peer)
@@ -265,6 +268,7 @@ async def serve(config: Config, memory: MemoryLimit | None) -> None:
         size_bytes=config.size_bytes,
         inodes=config.inodes,
         metrics=server.metrics_address or "none",
+        policy=config.policy,
     )
     if memory is not None and config.size_bytes > memory.size_bytes:
         event(

@@ -16,6 +16,7 @@ from ram9.server.config import (
     DEFAULT_SIZE,
     LOG_FORMATS,
     LOG_LEVELS,
+    POLICIES,
     Address,
     Config,
     ConfigError,
@@ -170,6 +171,23 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
         default=str(DEFAULT_METRICS),
         help="where Prometheus may read /metrics over HTTP, or none (default: %(default)s)",
     )
+    _add_client_options(parser)
+    parser.add_argument(
+        "--log-level",
+        metavar="LEVEL",
+        default="info",
+        help=f"the least that is logged to stderr: {', '.join(LOG_LEVELS)} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log-format",
+        metavar="FORMAT",
+        default="text",
+        help="text, or json for one object a line (default: %(default)s)",
+    )
+
+
+def _add_client_options(parser: argparse.ArgumentParser) -> None:
+    """What clients may and get."""
     parser.add_argument(
         "--client-cache",
         action="store_true",
@@ -185,16 +203,12 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
         "again. Until then its signal handlers do not run. 0: do not wait (default: %(default)s)",
     )
     parser.add_argument(
-        "--log-level",
-        metavar="LEVEL",
-        default="info",
-        help=f"the least that is logged to stderr: {', '.join(LOG_LEVELS)} (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--log-format",
-        metavar="FORMAT",
-        default="text",
-        help="text, or json for one object a line (default: %(default)s)",
+        "--policy",
+        metavar="POLICY",
+        default="trust",
+        help="who checks permissions: trust leaves that to each client's kernel, enforce checks "
+        "every request too, with the groups that this host knows the user to be in "
+        "(default: %(default)s; see docs/operating.md)",
     )
 
 
@@ -206,6 +220,7 @@ def _config(options: argparse.Namespace, memory_bytes: Callable[[], int]) -> Con
     require_distinct(listen if metrics is None else (*listen, metrics))
     if not options.allow_remote:
         require_local(listen)
+    policy = require_one_of("policy", options.policy, POLICIES)
     log_level = require_one_of("log level", options.log_level, LOG_LEVELS)
     log_format = require_one_of("log format", options.log_format, LOG_FORMATS)
     inodes = None if options.inodes is None else parse_inodes(options.inodes)
@@ -219,6 +234,7 @@ def _config(options: argparse.Namespace, memory_bytes: Callable[[], int]) -> Con
         log_format=log_format,
         client_cache=options.client_cache,
         lock_wait_seconds=parse_lock_wait(options.lock_wait),
+        policy=policy,
     )
 
 

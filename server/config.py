@@ -33,6 +33,7 @@ UNIX_PATH_BYTES_MAX: Final = 107
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
+POLICIES: Final = ("trust", "enforce")
 
 _UNITS: Final[dict[str, int]] = {
     "": 1,
@@ -99,7 +100,8 @@ class Config:
     *size_bytes* and *inodes* are the limits of the volume. *metrics* is where /metrics is served
     over HTTP, None for nowhere. *log_level* is one of LOG_LEVELS, *log_format* of LOG_FORMATS.
     *client_cache* lets clients keep data of files between requests. *lock_wait_seconds* is for how
-    long one that waits for a lock is not answered, 0 for not at all.
+    long one that waits for a lock is not answered, 0 for not at all. *policy* is one of POLICIES:
+    whether permissions are checked by the clients alone or by the server too.
     """
 
     listen: tuple[Address, ...]
@@ -110,6 +112,7 @@ class Config:
     log_format: str
     client_cache: bool = False
     lock_wait_seconds: int = DEFAULT_LOCK_WAIT_SECONDS
+    policy: str = "trust"
 
 
 def parse_address(text: str, default_port: int) -> Address:

@@ -9,6 +9,7 @@ from ram9.protocol.errors import ProtocolError
 from ram9.protocol.frames import HEADER, frame_end
 from ram9.protocol.messages import Rlerror, Tread, Tversion, Twrite
 from ram9.protocol.partial import write_head
+from ram9.server import enforcement
 from ram9.server.counters import Counters
 from ram9.server.dispatch import rows
 from ram9.server.operations import attributes, directories, links, locks, version, walk, xattrs
@@ -29,9 +30,10 @@ TREAD: Final = Tread.number
 TWRITE: Final = Twrite.number
 UNVERSIONED: Final = rows(versioned=False)
 VERSIONED: Final = rows(versioned=True)
+GUARDED: Final = rows(versioned=True, guarded=True)
 
 # The families of operations that are imported only so that they register.
-FAMILIES: Final = (attributes, directories, links, locks, version, walk, xattrs)
+FAMILIES: Final = (attributes, directories, enforcement, links, locks, version, walk, xattrs)
 
 _unpack_header: Final = HEADER.unpack_from
 
@@ -81,7 +83,15 @@ class Connection:
     read them. A step also ends soon after *clock_ns* has passed ``turn_ends_ns``.
     """
 
-    __slots__ = ("_clock_ns", "_counters", "arrival", "batch_bytes_max", "session", "turn_ends_ns")
+    __slots__ = (
+        "_clock_ns",
+        "_counters",
+        "_versioned",
+        "arrival",
+        "batch_bytes_max",
+        "session",
+        "turn_ends_ns",
+    )
 
     def __init__(self, session: Session, clock_ns: Callable[[], int] = lambda: 0) -> None:
         self.session = session
@@ -90,6 +100,7 @@ class Connection:
         self.arrival: Arrival | None = None
         self.batch_bytes_max = BATCH_BYTES_MAX
         self._counters: Counters = session.counters
+        self._versioned = VERSIONED if session.credentials_of is None else GUARDED
 
     def answer(self, view: memoryview, start: int, end: int, replies: list[Piece]) -> int:
         """Answer the whole frames in view[start:end]; return where the unanswered bytes begin.
@@ -102,7 +113,7 @@ class Connection:
         requests = self._counters.requests
         room_bytes = self.batch_bytes_max
         is_lent = False
-        msize, rows = session.msize, VERSIONED if session.versioned else UNVERSIONED
+        msize, rows = session.msize, self._versioned if session.versioned else UNVERSIONED
         for number in range(BATCH_REQUESTS_MAX):
             if end - start < HEADER_BYTES:
                 break

@@ -11,9 +11,11 @@ from ram9.storage.errors import Errno, FileSystemError
 Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 Handler = Callable[[Session, Any], Message]
+Guard = Callable[[Session, Any], Message]
 Row = tuple[Decode, Handler]
 
 HANDLERS: Final[dict[type[Message], Handler]] = {}
+GUARDS: Final[dict[type[Message], Guard]] = {}
 
 # Declared, and refused on purpose.
 REFUSED: Final[dict[type[Message], Errno]] = {
@@ -41,21 +43,52 @@ def answers(
     return register
 
 
-def rows(*, versioned: bool) -> list[Row]:
+def guards(
+    request: type[Request],
+) -> Callable[[Callable[[Session, Request], Request]], Callable[[Session, Request], Request]]:
+    """Declare the function that checks whether a user may ask for *request*, where that is ours
+    to check.
+
+    It returns what is to be answered, which is the request or what of it the user may have, or
+    raises FileSystemError having changed nothing.
+    """
+
+    def register(
+        guard: Callable[[Session, Request], Request],
+    ) -> Callable[[Session, Request], Request]:
+        if request in GUARDS:
+            raise ValueError(f"{request.__name__} is guarded twice")
+        GUARDS[request] = guard
+        return guard
+
+    return register
+
+
+def rows(*, versioned: bool, guarded: bool = False) -> list[Row]:
     """For each of the 256 type numbers, how to decode the body and who answers it.
 
-    Before a version was agreed on, only Tversion is answered (version(5)).
+    Before a version was agreed on, only Tversion is answered (version(5)). If *guarded*, what a
+    user may not ask for is refused.
     """
     table: list[Row] = [_refusal(Errno.EOPNOTSUPP)] * 256
     for request, errno in REFUSED.items():
         table[request.number] = (request.codec.decode, _refusal(errno)[1])
     for request, handler in HANDLERS.items():
-        table[request.number] = (request.codec.decode, handler)
+        guard = GUARDS.get(request) if guarded else None
+        answer = handler if guard is None else _guarded(guard, handler)
+        table[request.number] = (request.codec.decode, answer)
     if not versioned:
         unversioned = [_refusal(Errno.EPROTO)] * 256
         unversioned[Tversion.number] = table[Tversion.number]
         return unversioned
     return table
+
+
+def _guarded(guard: Guard, handler: Handler) -> Handler:
+    def answer(session: Session, request: Message) -> Message:
+        return handler(session, guard(session, request))
+
+    return answer
 
 
 def _refusal(errno: Errno) -> Row:

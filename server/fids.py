@@ -4,19 +4,22 @@ from typing import NoReturn
 
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory, Inode
+from ram9.storage.permissions import Credentials
 
 
 class Attachment:
     """What one Tattach gave, and all fids share that were walked from there.
 
-    *uid* is the user whom they act for, *root* what that user may not climb above.
+    *uid* is the user whom they act for, *root* what that user may not climb above. *credentials*
+    are what the user's requests are checked with, None if they are not.
     """
 
-    __slots__ = ("root", "uid")
+    __slots__ = ("credentials", "root", "uid")
 
-    def __init__(self, root: Directory, uid: int) -> None:
+    def __init__(self, root: Directory, uid: int, credentials: Credentials | None = None) -> None:
         self.root = root
         self.uid = uid
+        self.credentials = credentials
 
 
 class Fid:

@@ -13,6 +13,7 @@ from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.inodes import Directory, Inode
 from ram9.storage.locks import OFFSET_MAX, Lock, Locks
+from ram9.storage.permissions import Credentials
 
 # A Tversion has 21 bytes: before it nobody may make us hold more than a little.
 UNVERSIONED_FRAME_BYTES_MAX: Final = 8192
@@ -34,6 +35,7 @@ COUNTED_VERSIONS: Final = [0xFFFFFFFF] * 16
 CACHELESS_VERSIONS: Final = [0 if kind == 0o10 else 0xFFFFFFFF for kind in range(16)]
 
 Report = Callable[[str, dict[str, object]], None]
+CredentialsOf = Callable[[int], Credentials]
 
 
 def ignore(_event: str, _fields: dict[str, object]) -> None:
@@ -50,7 +52,9 @@ class Session:
     *report* is told, as an event and its fields, what an operator wants to know. *on_bug* gets
     every exception that should not have been. *client_cache* lets the client
     keep data of files. *waiting_locks* is where all sessions wait for each other's locks.
-    ``on_late`` is called when there begin to be answers for ``take_late``.
+    *credentials_of* says who a user is, if every request is to be checked; without it, the
+    client's kernel is trusted to do so. ``on_late`` is called when there begin to be answers for
+    ``take_late``.
     """
 
     __slots__ = (
@@ -58,6 +62,7 @@ class Session:
         "_opens",
         "_reply_bytes_max",
         "counters",
+        "credentials_of",
         "data_bytes_max",
         "fids",
         "filesystem",
@@ -84,12 +89,14 @@ class Session:
         *,
         client_cache: bool = False,
         waiting_locks: WaitingLocks | None = None,
+        credentials_of: CredentialsOf | None = None,
     ) -> None:
         self.filesystem = filesystem
         self.counters = counters
         self.number = number  # tells the owners of locks apart
         self.report = report
         self.on_bug = on_bug
+        self.credentials_of = credentials_of
         self.version_masks = COUNTED_VERSIONS if client_cache else CACHELESS_VERSIONS
         self.fids = FidTable()
         self._reply_bytes_max = MSIZE_MAX
@@ -176,6 +183,13 @@ class Session:
     def note_opened(self, inode: Inode) -> None:
         """Count an open fid of *inode*."""
         self._opens[inode] = self._opens.get(inode, 0) + 1
+
+    def writes(self, inode: Inode, uid: int) -> bool:
+        """Whether a fid of the user *uid* is open for writing to *inode*."""
+        return inode in self._opens and any(
+            fid.inode is inode and fid.writable and fid.attachment.uid == uid
+            for fid in self.fids.values()
+        )
 
     def hold_value(self, count_bytes: int) -> None:
         """Hold more bytes of attribute values, or fewer; ENOMEM beyond what is bearable."""

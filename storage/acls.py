@@ -112,6 +112,28 @@ def change(inode: Inode, name: bytes, value: bytes) -> tuple[int, bytes] | None:
     return mode_of(entries, inode.mode), b"" if is_minimal else encode(entries)
 
 
+def permits(value: bytes, uid: int, gid: int, groups: frozenset[int], wanted: int) -> bool:
+    """Whether an access list gives all of *wanted* to a user who is not the owner.
+
+    *gid* is the group of the inode, *groups* are those of the user (posix_acl_permission).
+    """
+    entries = parse(value)
+    mask = next((entry.permissions for entry in entries if entry.tag == MASK), 7)
+    is_in_group = False
+    for tag, permissions, number in entries:
+        if tag == USER:
+            if number == uid:
+                return not wanted & ~(permissions & mask)
+        elif tag in (GROUP_OBJ, GROUP):
+            if (gid if tag == GROUP_OBJ else number) in groups:
+                is_in_group = True
+                if not wanted & ~permissions:
+                    return not wanted & ~mask
+        elif tag == OTHER:
+            return not is_in_group and not wanted & ~permissions
+    raise AssertionError("a list without an entry for others")
+
+
 def follow_mode(inode: Inode) -> None:
     """Let the access list of *inode* say what its mode says by now (posix_acl_chmod)."""
     value = inode.xattrs.get(ACCESS) if inode.xattrs else None

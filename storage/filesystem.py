@@ -15,18 +15,24 @@ from ram9.storage.content import Bytes, Content
 from ram9.storage.directories import Entries, check_name
 from ram9.storage.disk import Disk
 from ram9.storage.errors import Errno, FileSystemError
-from ram9.storage.inodes import Directory, File, Inode, Special, Symlink
+from ram9.storage.inodes import (
+    Directory,
+    File,
+    Inode,
+    Special,
+    Symlink,
+    check_kind,
+    check_target,
+)
 from ram9.storage.landing import Landing, land
 from ram9.storage.limits import (
     DENTRY_BYTES,
     DIRECTORY_BYTES,
     INODE_BYTES,
-    SYMLINK_BYTES_MAX,
     Limits,
 )
 
 PERMISSIONS: Final = 0o7777
-SPECIAL_TYPES: Final = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 
 
 class FileSystem:
@@ -91,12 +97,7 @@ class FileSystem:
 
     def symlink(self, directory: Inode, name: bytes, target: bytes, uid: int, gid: int) -> Symlink:
         """Make a symbolic link."""
-        if not target:
-            raise FileSystemError(Errno.ENOENT)
-        if len(target) > SYMLINK_BYTES_MAX:
-            raise FileSystemError(Errno.ENAMETOOLONG)
-        if b"\0" in target:
-            raise FileSystemError(Errno.EINVAL)
+        check_target(target)
         parent, now_ns = self._vacancy(directory, name), self.now_ns()
         self._reserve_inode(name, len(target))
         link = Symlink(self._number(), stat.S_IFLNK | 0o777, uid, gid, now_ns, target)
@@ -117,10 +118,7 @@ class FileSystem:
         kind = stat.S_IFMT(mode)
         if kind in (0, stat.S_IFREG):
             return self.create(directory, name, mode, uid, gid)
-        if kind == stat.S_IFDIR:
-            raise FileSystemError(Errno.EPERM)
-        if kind not in SPECIAL_TYPES:
-            raise FileSystemError(Errno.EINVAL)
+        check_kind(kind)
         parent, now_ns = self._vacancy(directory, name), self.now_ns()
         mode, lists = acls.inherited(parent, kind | mode & PERMISSIONS)
         self._reserve_inode(name, 0, lists)

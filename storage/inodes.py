@@ -1,12 +1,16 @@
 """Inodes: what has attributes, whatever its names."""
 
 import stat
+from typing import Final
 
 from ram9.storage.content import Content
 from ram9.storage.directories import Entries
+from ram9.storage.errors import Errno, FileSystemError
+from ram9.storage.limits import SYMLINK_BYTES_MAX
 from ram9.storage.locks import Locks
 
 VERSION_MAX = 2**32 - 1
+SPECIAL_TYPES: Final = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 
 
 class Inode:
@@ -161,3 +165,21 @@ class Special(Inode):
         if not (stat.S_ISCHR(self.mode) or stat.S_ISBLK(self.mode)):
             return 0
         return self.minor & 0xFF | self.major << 8 | (self.minor & ~0xFF) << 12
+
+
+def check_target(target: bytes) -> None:
+    """Refuse what no symbolic link leads to: nothing (ENOENT), too long a name, or one with NUL."""
+    if not target:
+        raise FileSystemError(Errno.ENOENT)
+    if len(target) > SYMLINK_BYTES_MAX:
+        raise FileSystemError(Errno.ENAMETOOLONG)
+    if b"\0" in target:
+        raise FileSystemError(Errno.EINVAL)
+
+
+def check_kind(kind: int) -> None:
+    """Refuse what mknod(2) does not make: directories (EPERM), and what is nothing (EINVAL)."""
+    if kind == stat.S_IFDIR:
+        raise FileSystemError(Errno.EPERM)
+    if kind not in (0, stat.S_IFREG, *SPECIAL_TYPES):
+        raise FileSystemError(Errno.EINVAL)

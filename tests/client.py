@@ -57,7 +57,7 @@ from ram9.protocol.messages import (
 from ram9.server.connection import Arrival, Connection, Piece
 from ram9.server.counters import Counters
 from ram9.server.fids import Fid
-from ram9.server.session import Session
+from ram9.server.session import CredentialsOf, Session
 from ram9.server.waiting import WaitingLocks
 from ram9.storage.check import check
 from ram9.storage.content import Claim
@@ -93,9 +93,15 @@ class Server:
     """
 
     def __init__(
-        self, limits: Limits = LIMITS, *, client_cache: bool = False, lock_wait: float = 0
+        self,
+        limits: Limits = LIMITS,
+        *,
+        client_cache: bool = False,
+        lock_wait: float = 0,
+        credentials_of: CredentialsOf | None = None,
     ) -> None:
         self.client_cache = client_cache
+        self.credentials_of = credentials_of
         self.clock = Clock()
         self.filesystem = FileSystem(limits, self.clock)
         self.counters = Counters()
@@ -188,6 +194,7 @@ class Client:
             on_bug=raise_again,
             client_cache=server.client_cache,
             waiting_locks=server.waiting_locks,
+            credentials_of=server.credentials_of,
         )
         self.connection = Connection(self.session)
         self._tag = 0

@@ -1,5 +1,6 @@
 """Tgetattr, Tsetattr, Tstatfs: what stat, chmod, chown, utimensat, truncate and df see."""
 
+import stat
 from typing import Final
 
 from ram9.protocol.constants import (
@@ -26,6 +27,7 @@ from ram9.protocol.messages import (
     Tstatfs,
 )
 from ram9.server.dispatch import answers
+from ram9.server.fids import Fid
 from ram9.server.session import Session
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import File, Symlink
@@ -93,10 +95,11 @@ def setattr_(session: Session, request: Tsetattr) -> Rsetattr:
         raise FileSystemError(Errno.EINVAL)
     if valid & SETATTR_SIZE and request.size > SIGNED_MAX:
         raise FileSystemError(Errno.EINVAL)
-    if valid & (SETATTR_UID | SETATTR_GID) and mode is None and inode.mode & SET_ID_BITS:
-        # chown(2) by somebody else than root; Linux says so itself, by a mode.
+    changes = SETATTR_UID | SETATTR_GID | SETATTR_SIZE
+    if valid & changes and mode is None and inode.mode & SET_ID_BITS:
+        # chown(2) and truncate(2) by somebody else than root; Linux says so itself, by a mode.
         mode = (
-            without_set_id(inode.mode) if fid.attachment.uid and isinstance(inode, File) else None
+            without_set_id(fid, inode) if fid.attachment.uid and isinstance(inode, File) else None
         )
     now_ns = session.filesystem.now_ns()
     atime_ns = mtime_ns = None
@@ -141,9 +144,14 @@ def statfs(session: Session, request: Tstatfs) -> Rstatfs:
     )
 
 
-def without_set_id(mode: int) -> int:
-    """A mode without set-user-ID, and without set-group-ID where it is that of a program."""
-    return mode & ~(0o6000 if mode & 0o010 else 0o4000)
+def without_set_id(fid: Fid, file: File) -> int:
+    """The mode of *file* without set-user-ID, and without set-group-ID where it is that of a
+    program, or of a group that the user of *fid* is known not to be in (setattr_should_drop_sgid,
+    fs/attr.c)."""
+    mode = file.mode & ~stat.S_ISUID
+    user = fid.attachment.credentials
+    is_foreign = user is not None and not user.is_in(file.gid)
+    return mode & ~stat.S_ISGID if mode & stat.S_IXGRP or is_foreign else mode
 
 
 def _time_ns(seconds: int, nanoseconds: int) -> int:

@@ -40,7 +40,7 @@ def lopen(session: Session, request: Tlopen) -> Rlopen:
     fid = session.fids[request.fid]
     if fid.opened or fid.value is not None:
         raise FileSystemError(Errno.EBUSY)
-    _check_open(fid.inode, request.flags)
+    check_open(fid.inode, request.flags)
     if request.flags & O_TRUNC and isinstance(fid.inode, File):
         _empty(session, fid, fid.inode)
     _open(session, fid, request.flags)
@@ -63,7 +63,7 @@ def lcreate(session: Session, request: Tlcreate) -> Rlcreate:
     if existing is not None:
         if request.flags & O_EXCL:
             raise FileSystemError(Errno.EEXIST)
-        _check_open(existing, request.flags)
+        check_open(existing, request.flags)
         if isinstance(existing, Directory):
             raise FileSystemError(Errno.EISDIR)
         inode = existing
@@ -114,7 +114,7 @@ def write(session: Session, request: Twrite) -> Rwrite:
         offset = inode.content.size_bytes if fid.append else request.offset
         written = session.filesystem.write(inode, offset, data)
         if inode.mode & SET_ID_BITS and fid.attachment.uid and written:
-            _drop_set_id(session, inode)
+            _drop_set_id(session, fid, inode)
         return Rwrite(written)
     if isinstance(fid.value, WrittenValue):
         return Rwrite(write_value(session, fid.value, request.offset, data))
@@ -153,7 +153,7 @@ class LandingWrite:
         else:
             written = filesystem.commit(file, landing)
         if file.mode & SET_ID_BITS and self._fid.attachment.uid:
-            _drop_set_id(self._session, file)
+            _drop_set_id(self._session, self._fid, file)
         return Rwrite(written)
 
 
@@ -169,7 +169,7 @@ def land_write(session: Session, number: int, offset: int, count: int) -> Landin
     return LandingWrite(session, fid, file, offset, landing) if landing is not None else None
 
 
-def _check_open(inode: Inode, flags: int) -> None:
+def check_open(inode: Inode, flags: int) -> None:
     """Refuse what open(2) does: ELOOP, ENOTDIR, EISDIR, and ENXIO for what only a client opens."""
     if isinstance(inode, Symlink):
         raise FileSystemError(Errno.ELOOP)
@@ -194,11 +194,11 @@ def _open(session: Session, fid: Fid, flags: int) -> None:
 
 
 def _empty(session: Session, fid: Fid, file: File) -> None:
-    mode = without_set_id(file.mode) if fid.attachment.uid else file.mode
+    mode = without_set_id(fid, file) if fid.attachment.uid else file.mode
     now_ns = session.filesystem.now_ns()
     session.filesystem.set_attributes(file, size_bytes=0, mode=mode, mtime_ns=now_ns)
 
 
-def _drop_set_id(session: Session, file: File) -> None:
+def _drop_set_id(session: Session, fid: Fid, file: File) -> None:
     """A write by somebody else than root takes away set-user-ID, and set-group-ID of a program."""
-    session.filesystem.set_attributes(file, mode=without_set_id(file.mode))
+    session.filesystem.set_attributes(file, mode=without_set_id(fid, file))

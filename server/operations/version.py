@@ -13,11 +13,10 @@ from ram9.protocol.messages import Rattach, Rflush, Rversion, Tattach, Tflush, T
 from ram9.server.dispatch import answers
 from ram9.server.fids import Attachment, Fid
 from ram9.server.session import UNVERSIONED_FRAME_BYTES_MAX, Session
+from ram9.server.users import NOBODY_UID, ROOT_UID
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory
-
-ROOT_UID = 0
-NOBODY_UID = 65534  # the overflow uid (kernel/sys.c), which belongs to nobody on any Linux
+from ram9.storage.permissions import EXECUTE, Credentials, may
 
 
 @answers(Tversion)
@@ -53,11 +52,12 @@ def attach(session: Session, request: Tattach) -> Rattach:
     """
     if request.afid != NOFID:
         raise FileSystemError(Errno.EINVAL)
-    root = _directory(session, request.aname)
     uid = request.n_uname
     if uid == NONUNAME:
         uid = ROOT_UID if request.uname == b"root" else NOBODY_UID
-    session.put(request.fid, Fid(root, Attachment(root, uid)))
+    user = session.credentials_of(uid) if session.credentials_of is not None else None
+    root = _directory(session, request.aname, user)
+    session.put(request.fid, Fid(root, Attachment(root, uid, user)))
     session.report("attached", {"uname": request.uname, "uid": uid, "aname": request.aname})
     return Rattach(session.qid(root))
 
@@ -92,12 +92,20 @@ def flush(session: Session, request: Tflush) -> Rflush | RflushBehind:
     return RflushBehind(late) if late else Rflush()
 
 
-def _directory(session: Session, aname: bytes) -> Directory:
-    """The directory that a client may mount by the name *aname*; ``..`` leads nowhere."""
+def _directory(session: Session, aname: bytes, user: Credentials | None) -> Directory:
+    """The directory that a client may mount by the name *aname*; ``..`` leads nowhere.
+
+    *user* must be able to get there, if there is one who is checked.
+    """
     inode: Directory = session.filesystem.root
     for name in aname.split(b"/"):
         if name in (b"", b"."):
             continue
+        if user is not None and not may(user, inode, EXECUTE):
+            session.report(
+                "attach refused", {"aname": aname, "reason": "no permission to go there"}
+            )
+            raise FileSystemError(Errno.EACCES)
         child = inode.entries.get(name)
         if not isinstance(child, Directory):
             session.report("attach refused", {"aname": aname, "reason": "no such directory"})

@@ -8,6 +8,7 @@ from ram9.server.operations.xattrs import commit_value
 from ram9.server.session import Session
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory, Inode
+from ram9.storage.permissions import check_search
 
 
 @answers(Twalk)
@@ -26,11 +27,14 @@ def walk(session: Session, request: Twalk) -> Rwalk:
     is_used = fid.opened or fid.value is not None
     if len(names) > MAXWELEM or (is_used and request.newfid == request.fid):
         raise FileSystemError(Errno.EINVAL)
-    inode, parent, root = fid.inode, fid.parent, fid.attachment.root
+    inode, parent = fid.inode, fid.parent
+    root, user = fid.attachment.root, fid.attachment.credentials
     lookup = session.filesystem.lookup
     found: list[Qid] = []
     for name in names:
         try:
+            if user is not None:
+                check_search(user, inode)
             child = lookup(inode, name) if name != b".." else _above(inode, root)
         except FileSystemError:
             if not found:
@@ -76,7 +80,7 @@ def clunk(session: Session, request: Tclunk) -> Rclunk:
     fid = session.fids[request.fid]
     try:
         if isinstance(fid.value, WrittenValue):
-            commit_value(session.filesystem, fid.inode, fid.value)
+            commit_value(session, fid, fid.value)
     finally:
         session.clunk(request.fid)
     return Rclunk()

@@ -9,8 +9,8 @@ from ram9.server.fids import Fid, ReadValue, WrittenValue
 from ram9.server.session import Session
 from ram9.storage import acls, xattrs
 from ram9.storage.errors import Errno, FileSystemError
-from ram9.storage.filesystem import FileSystem
 from ram9.storage.inodes import Inode
+from ram9.storage.permissions import changed_mode
 
 ROOT_ONLY: Final = b"trusted."  # xattr(7): others do not even see the names
 
@@ -60,7 +60,7 @@ def write_value(
     return len(data)
 
 
-def commit_value(filesystem: FileSystem, inode: Inode, value: WrittenValue) -> None:
+def commit_value(session: Session, fid: Fid, value: WrittenValue) -> None:
     """Set an attribute, now that all of its value must be there (EINVAL if not).
 
     Linux has no message to remove one. It says so by an empty value to REPLACE the old, and for
@@ -68,12 +68,19 @@ def commit_value(filesystem: FileSystem, inode: Inode, value: WrittenValue) -> N
     """
     if len(value.data) != value.size_bytes:
         raise FileSystemError(Errno.EINVAL)
+    inode, filesystem = fid.inode, session.filesystem
     _check_presence(inode, value.name, value.flags)
     is_removal = not value.size_bytes and value.flags & XATTR_REPLACE
     if is_removal and value.name not in acls.NAMES:
         filesystem.remove_xattr(inode, value.name)
     else:
         filesystem.set_xattr(inode, value.name, bytes(value.data))
+    user = fid.attachment.credentials
+    if user is not None and value.name == acls.ACCESS:
+        # As chmod(2) does (posix_acl_update_mode); a trusted client sends that.
+        mode = changed_mode(user, inode.gid, inode.mode)
+        if mode != inode.mode:
+            filesystem.set_attributes(inode, mode=mode)
 
 
 def _check_presence(inode: Inode, name: bytes, flags: int) -> None:

@@ -28,6 +28,7 @@ from ram9.server.session import (
     VALUES_TOTAL_BYTES_MAX,
 )
 from ram9.server.transport import FRAME_SECONDS_MAX
+from ram9.server.users import USERS_MAX
 from ram9.server.waiting import WAITING_MAX, WAITING_TOTAL_MAX
 from ram9.storage.limits import (
     NAME_BYTES_MAX,
@@ -118,6 +119,7 @@ def test_every_metric_is_documented() -> None:
         f"`--lock-wait` ({DEFAULT_LOCK_WAIT_SECONDS} seconds; up to one more)",
         f"over one connection | {VALUES_BYTES_MAX >> 20} MiB | ENOMEM |",
         f"over all connections | {VALUES_TOTAL_BYTES_MAX >> 20} MiB | ENOMEM |",
+        f"| users whose groups are remembered | {USERS_MAX:,}, for a minute |",
         f"| {CLIENT_ID_BYTES_MAX} bytes | EINVAL |",
         f"{HELD_BYTES_MAX >> 20} MiB, or a quarter of the memory that `--size` leaves",
         f"then clients get replies in pieces of {SCARCE_BATCH_BYTES >> 10} KiB",

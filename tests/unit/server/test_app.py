@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,16 @@ from tests.running_server import MIB, RunningServer, config_of, running
 from tests.socket_client import RefusedError, wait_until
 
 from ram9.protocol.constants import NOFID, NOTAG, O_TRUNC, O_WRONLY
-from ram9.protocol.messages import Rversion, Tattach, Tversion, Twalk, Twrite
+from ram9.protocol.messages import (
+    Rattach,
+    Rlopen,
+    Rversion,
+    Tattach,
+    Tlopen,
+    Tversion,
+    Twalk,
+    Twrite,
+)
 from ram9.server import app
 from ram9.server.app import Journal, mount_line
 from ram9.server.config import Address, ConfigError
@@ -90,6 +100,28 @@ def test_every_address_serves_the_same_files(tmp_path: Path, host: str) -> None:
         assert server.counters.connections == server.counters.accepted == 3
     finally:
         server.close()
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("trust", None), ("enforce", Errno.EACCES)])
+def test_the_policy_says_who_checks_permissions(
+    tmp_path: Path, policy: str, expected: Errno | None
+) -> None:
+    """Fid 0 is root's; 2**31 is nobody whom a host knows."""
+    config = replace(config_of(Address(path=str(tmp_path / "s"))), policy=policy)
+    server = RunningServer(config)
+    refused = None
+    try:
+        client = server.client()
+        client.create(1, b"file")
+        client.ask(Tattach(5, NOFID, b"", b"", 2**31), Rattach)
+        client.walk(5, 6, b"file")
+        try:
+            client.ask(Tlopen(6, O_WRONLY), Rlopen)
+        except RefusedError as refusal:
+            refused = refusal.errno
+    finally:
+        server.close()
+    assert refused is expected
 
 
 def test_what_is_accepted_is_set_up_for_replies_at_once(server: RunningServer) -> None:

@@ -28,13 +28,16 @@ def test_serve_has_a_default_for_everything() -> None:
         metrics=Address("127.0.0.1", 9564),
         log_level="info",
         log_format="text",
+        client_cache=False,
+        policy="trust",
     )
 
 
 def test_serve_takes_every_option() -> None:
     line = (
         "--listen 127.0.0.1:5640 --listen unix:/run/ram9/socket --size 512M --inodes 1M "
-        "--metrics 0.0.0.0:9999 --log-level debug --log-format json --client-cache --lock-wait 5"
+        "--metrics 0.0.0.0:9999 --log-level debug --log-format json --client-cache --lock-wait 5 "
+        "--policy enforce"
     )
     assert served(line) == Config(
         listen=(Address("127.0.0.1", 5640), Address(path="/run/ram9/socket")),
@@ -45,6 +48,7 @@ def test_serve_takes_every_option() -> None:
         log_format="json",
         client_cache=True,
         lock_wait_seconds=5,
+        policy="enforce",
     )
 
 
@@ -132,6 +136,11 @@ def test_ping_has_an_address(line: str, address: Address) -> None:
         (
             "serve --metrics unix:/run/metrics",
             "metrics address 'unix:/run/metrics' must be HOST:PORT: Prometheus asks over TCP",
+            "ram9 serve",
+        ),
+        (
+            "serve --policy hope",
+            "policy 'hope' is not one of trust, enforce",
             "ram9 serve",
         ),
         (

@@ -56,6 +56,7 @@ def test_help_names_every_option() -> None:
         "--size",
         "--inodes",
         "--metrics",
+        "--policy",
         "--log-level",
         "--log-format",
     }
