@@ -20,7 +20,7 @@ from ram9.server.listening import Listener, peer_of, prepare_client
 from ram9.server.logs import event
 from ram9.server.memory import MemoryLimit
 from ram9.server.metrics import MetricsServer, registry_of
-from ram9.server.session import Session
+from ram9.server.session import FID_BYTES, FIDS_TOTAL_MAX, Session
 from ram9.server.transport import ClientTransport
 from ram9.server.users import Users
 from ram9.server.version import VERSION
@@ -37,6 +37,7 @@ SWEEP_SECONDS: Final = 1.0
 ACCEPTS_MAX: Final = 64  # new clients at a time, so that the others are not kept waiting
 ACCEPT_AGAIN_SECONDS: Final = 1.0
 HELD_BYTES_MIN: Final = 16 << 20  # with less, a few large requests could not arrive
+FIDS_TOTAL_MIN: Final = 1 << 16
 FULL_AGAIN: Final = 0.9  # below this share of its limit, a disk that was full is no longer
 
 
@@ -76,6 +77,7 @@ class Server:
             held_bytes_max(config.size_bytes, memory_bytes),
             lingers=has_spare_processor(),
         )
+        self._fids_total_max = fids_total_max(config.size_bytes, memory_bytes)
         self._sessions = 0
         self._refusals_seen = 0
         self._is_full = False
@@ -168,6 +170,7 @@ class Server:
             journal.report_bug,
             client_cache=self._client_cache,
             waiting_locks=self._waiting_locks,
+            fids_total_max=self._fids_total_max,
             credentials_of=self._users.credentials if self._users is not None else None,
         )
         ClientTransport(self._hub, client, session, peer, self._disconnected)
@@ -315,6 +318,14 @@ def held_bytes_max(size_bytes: int, memory_bytes: int | None) -> int:
     if memory_bytes is None:
         return HELD_BYTES_MAX
     return min(HELD_BYTES_MAX, max(HELD_BYTES_MIN, (memory_bytes - size_bytes) // 4))
+
+
+def fids_total_max(size_bytes: int, memory_bytes: int | None) -> int:
+    """How many fids all clients may have: they may take a quarter of that memory, too."""
+    if memory_bytes is None:
+        return FIDS_TOTAL_MAX
+    fitting = (memory_bytes - size_bytes) // 4 // FID_BYTES
+    return min(FIDS_TOTAL_MAX, max(FIDS_TOTAL_MIN, fitting))
 
 
 def _metrics_server(address: Address, server: Server) -> MetricsServer:

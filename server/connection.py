@@ -213,10 +213,15 @@ class Connection:
 
     def close(self) -> None:
         """The client is gone: a write that did not arrive never was, and nothing is held."""
+        self.let_go()
+        self.session.close()
+
+    def let_go(self) -> None:
+        """As close, but that the session's fids are left."""
         if self.arrival is not None and self.arrival.write is not None:
             self.arrival.write.landing.abort()
         self.arrival = None
-        self.session.close()
+        self.session.let_go()
 
     def _land(self, view: memoryview, start: int, size: int, tag: int) -> Arrival | None:
         """An arrival straight into the file's sectors, if this write can have one."""

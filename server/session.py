@@ -1,6 +1,7 @@
 """One client's state: what was agreed on, its fids, its locks."""
 
 from collections.abc import Callable, Hashable
+from itertools import islice
 from typing import Final
 
 from ram9.protocol.codec import Message
@@ -18,7 +19,8 @@ from ram9.storage.permissions import Credentials
 # A Tversion has 21 bytes: before it nobody may make us hold more than a little.
 UNVERSIONED_FRAME_BYTES_MAX: Final = 8192
 FIDS_MAX: Final = 1 << 20  # of one connection: cache=loose keeps one for each name it ever saw
-FIDS_TOTAL_MAX: Final = 1 << 22  # of all connections
+FIDS_TOTAL_MAX: Final = 1 << 22  # of all connections, where there is memory for them
+FID_BYTES: Final = 256  # what one costs at most; 170 to 201 were measured
 LOCKS_MAX: Final = 1 << 12  # on one inode
 LOCKS_TOTAL_MAX: Final = 1 << 18
 VALUES_BYTES_MAX: Final = 16 << 20  # of attributes that one connection is reading or writing
@@ -53,11 +55,12 @@ class Session:
     every exception that should not have been. *client_cache* lets the client
     keep data of files. *waiting_locks* is where all sessions wait for each other's locks.
     *credentials_of* says who a user is, if every request is to be checked; without it, the
-    client's kernel is trusted to do so. ``on_late`` is called when there begin to be answers for
-    ``take_late``.
+    client's kernel is trusted to do so. *fids_total_max* bounds the fids of all.
+    ``on_late`` is called when there begin to be answers for ``take_late``.
     """
 
     __slots__ = (
+        "_fids_total_max",
         "_late",
         "_opens",
         "_reply_bytes_max",
@@ -90,6 +93,7 @@ class Session:
         client_cache: bool = False,
         waiting_locks: WaitingLocks | None = None,
         credentials_of: CredentialsOf | None = None,
+        fids_total_max: int = FIDS_TOTAL_MAX,
     ) -> None:
         self.filesystem = filesystem
         self.counters = counters
@@ -99,6 +103,7 @@ class Session:
         self.credentials_of = credentials_of
         self.version_masks = COUNTED_VERSIONS if client_cache else CACHELESS_VERSIONS
         self.fids = FidTable()
+        self._fids_total_max = fids_total_max
         self._reply_bytes_max = MSIZE_MAX
         self.agree(UNVERSIONED_FRAME_BYTES_MAX, versioned=False)
         self.locked: dict[Inode, set[Hashable]] = {}  # who of this session holds locks, and where
@@ -128,7 +133,7 @@ class Session:
         elif len(fids) >= FIDS_MAX:
             self.filesystem.release(fid.inode)
             raise FileSystemError(Errno.EMFILE)
-        elif self.counters.fids >= FIDS_TOTAL_MAX:
+        elif self.counters.fids >= self._fids_total_max:
             self.filesystem.release(fid.inode)
             raise FileSystemError(Errno.ENFILE)
         fids[number] = fid
@@ -151,11 +156,23 @@ class Session:
 
     def close(self) -> None:
         """Forget everything: all fids, locks, values that were not yet set, and late answers."""
+        self.let_go()
+        self.forget(len(self.fids))
+
+    def let_go(self) -> None:
+        """Forget all that others may wait for, and wait for nothing any more; fids are left."""
         for waiter in list(self.waiting.values()):
             self.waiting_locks.leave(waiter)
         self._late.clear()
-        for number in list(self.fids):
+        for inode, owners in list(self.locked.items()):
+            for owner in list(owners):
+                self.unlock(inode, owner, 0, OFFSET_MAX)
+
+    def forget(self, count_max: int) -> bool:
+        """Clunk up to *count_max* fids; True when none is left."""
+        for number in list(islice(self.fids, count_max)):
             self.clunk(number)
+        return not self.fids
 
     def agree(self, msize: int, *, versioned: bool) -> None:
         """Bound frames to *msize* bytes from now on; *versioned* is whether 9P2000.L is spoken."""

@@ -32,6 +32,8 @@ FRAME_SECONDS_MAX: Final = 120.0
 SCARCE_FRAME_SECONDS_MAX: Final = 5.0
 SCARCE_UNREAD_SECONDS_MAX: Final = 30.0
 
+FIDS_AT_ONCE_MAX: Final = 4096  # clunked before others get their turn
+
 # So long requests of one client are answered in a row; then others get their turn.
 TURN_NS: Final = 5_000_000
 
@@ -107,13 +109,19 @@ class ClientTransport:
         self._socket.close()
         self._backlog.clear()
         held_bytes = self._backlog_bytes + len(self._rest)
-        self._connection.close()
+        self._connection.let_go()
+        self._forget()
         self._session.on_late = keep  # or the two would hold each other for ever
         held_bytes += self._drop_frame_buffer()
         self._rest, self._backlog_bytes = b"", 0
         hub.waiting.pop(self, None)
         self._on_close(self, reason)
         hub.release(held_bytes)
+
+    def _forget(self) -> None:
+        """Clunk the fids of a client that is gone, so many at a time: it may have had a million."""
+        if not self._session.forget(FIDS_AT_ONCE_MAX):
+            self._hub.loop.call_soon(self._forget)
 
     def close_if_late(self) -> None:
         """Close if what is arriving or being sent takes too long, or no version was ever sent.

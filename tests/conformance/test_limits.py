@@ -10,10 +10,10 @@ from ram9.server.operations import locks
 from ram9.storage.errors import Errno
 
 
-def test_fids_of_all_connections_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fids_of_all_connections_are_limited() -> None:
     server = Server()
     one, two = server.connect(), server.connect()
-    monkeypatch.setattr(session, "FIDS_TOTAL_MAX", 4)
+    one.session._fids_total_max = two.session._fids_total_max = 4
     fid = one.walk()
     two.walk()
     assert two.refused(Twalk(ROOT, 50, ())) is Errno.ENFILE

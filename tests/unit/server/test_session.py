@@ -5,8 +5,8 @@ import stat
 import pytest
 from tests.client import ROOT, Client, Server
 
-from ram9.protocol.constants import NOFID
-from ram9.protocol.messages import Twalk
+from ram9.protocol.constants import LOCK_TYPE_WRLCK, NOFID
+from ram9.protocol.messages import Tlock, Twalk
 from ram9.server import session
 from ram9.server.fids import Attachment, Fid
 from ram9.server.session import directory_of, ignore
@@ -87,3 +87,30 @@ def test_replies_hold_no_more_than_msize_and_the_limit(client: Client) -> None:
 
 def test_nobody_need_be_told() -> None:
     ignore("event", {})
+
+
+def test_fids_are_forgotten_in_portions_and_locks_at_once(client: Client) -> None:
+    """A client that went with a million fids kept everybody waiting until all were clunked."""
+    file = client.create(b"file")
+    client.unlink(b"file")
+    client.call(Tlock(file, LOCK_TYPE_WRLCK, 0, 0, 10, 1, b"host"))
+    for _ in range(9):
+        client.walk()
+    count = len(client.session.fids)
+    client.session.let_go()
+    assert client.server.counters.locks == 0
+    assert len(client.session.fids) == count
+    assert not client.session.forget(count - 1)
+    assert client.server.counters.fids == 1
+    assert client.session.forget(count)
+    client.server.verify()
+
+
+def test_fids_of_all_are_limited_by_what_there_is_memory_for(client: Client) -> None:
+    filesystem, counters = client.server.filesystem, client.server.counters
+    bounded = session.Session(filesystem, counters, fids_total_max=counters.fids + 1)
+    attachment = Attachment(filesystem.root, 0)
+    bounded.put(1, Fid(filesystem.root, attachment))
+    with pytest.raises(FileSystemError, match="ENFILE"):
+        bounded.put(2, Fid(filesystem.root, attachment))
+    bounded.close()
