@@ -1,4 +1,5 @@
 # make serve: set everything up and serve.   make test: set everything up and run all checks.
+# make bench: set everything up and measure; make bench QUICK=1: in two minutes.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,9 +8,9 @@ SIZE ?= 1GiB
 LISTEN ?= 127.0.0.1:5640
 METRICS ?= 127.0.0.1:9564
 PACKAGES := server protocol storage
-SOURCES := $(PACKAGES) tests
+SOURCES := $(PACKAGES) benchmarks tests
 
-.PHONY: serve test check lint types layers unit kernel clean
+.PHONY: serve test check lint types layers unit kernel bench clean
 
 serve: $(VENV)/served
 	@exec $(BIN)/ram9 serve --listen $(LISTEN) --size $(SIZE) --metrics $(METRICS)
@@ -23,7 +24,7 @@ lint: $(VENV)/tested
 	$(BIN)/ruff check $(SOURCES)
 
 types: $(VENV)/tested
-	$(BIN)/mypy $(PACKAGES:%=-p ram9.%)
+	$(BIN)/mypy $(PACKAGES:%=-p ram9.%) -p benchmarks
 
 layers: $(VENV)/tested
 	PYTHONPATH=.pkg $(BIN)/lint-imports
@@ -34,6 +35,10 @@ unit: $(VENV)/tested
 # Only what needs a real Linux client; see tests/kernel/README.md.
 kernel: $(VENV)/tested
 	$(BIN)/pytest tests/kernel
+
+# What `python -m benchmarks all` measures; docs/performance.md tells more.
+bench: $(VENV)/benched
+	$(BIN)/python -m benchmarks all $(if $(QUICK),--quick)
 
 clean:
 	rm -rf $(VENV) .pkg build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis \
@@ -55,3 +60,7 @@ $(VENV)/tested: $(VENV)/bin/pip pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@mkdir -p .pkg/ram9 && for package in $(PACKAGES); do ln -sfn ../../$$package .pkg/ram9/$$package; done
 	@touch $@ && rm -f $(VENV)/served
+
+$(VENV)/benched: $(VENV)/tested
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@

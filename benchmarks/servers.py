@@ -84,8 +84,9 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 def free_port(host: str) -> int:
@@ -182,7 +183,8 @@ def tmpfs(folder: Path) -> Iterator[Path]:
     place = folder / "tmpfs"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "mode=0777", "none", str(place)]
-    if os.geteuid() == 0 and not subprocess.run(mount, check=False, capture_output=True).returncode:
+    may_mount = os.geteuid() == 0 and shutil.which("mount") is not None
+    if may_mount and not subprocess.run(mount, check=False, capture_output=True).returncode:
         try:
             yield place
         finally:

@@ -79,7 +79,7 @@ def test_commands_are_shown() -> None:
 def test_targets_of_make_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"(?:^ {4}|`)make ([a-z]+)", README, re.MULTILINE))
-    assert targets == {"serve", "test"}
+    assert targets == {"serve", "test", "bench"}
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
 
