@@ -198,7 +198,7 @@ def _wire(options: argparse.Namespace, report: Report) -> None:
         wire.QUICK_SPAN_BYTES if options.quick else wire.SPAN_BYTES,
         getattr(options, "peers", tuple(PEERS)),
     )
-    sys.stderr.write(f"{len(items)} rows, about {plan.seconds_planned / 60:.0f} minutes\n")
+    sys.stderr.write(f"{len(items)} rows, about {plan.seconds_planned / 60:.1f} minutes\n")
     wire.run_plan(plan, report)
 
 
@@ -265,8 +265,13 @@ def main(argv: Sequence[str]) -> int:
     command = f"python -m benchmarks {shlex.join(argv)}"
     title = COMMANDS[options.command].splitlines()[0].rstrip(".,")
     report = Report(command, title, machine())
-    measure(options, report)
-    written = report.write(options.output or new_folder(options.command))
+    try:
+        measure(options, report)
+    except BaseException as error:
+        report.note(f"it ended early: {error!r}")
+        raise
+    finally:
+        written = report.write(options.output or new_folder(options.command))
     sys.stdout.write(report.markdown())
     sys.stderr.write("".join(f"wrote {path}\n" for path in written))
     return 0

@@ -60,12 +60,16 @@ METADATA_BYTES: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Which of how many connections this is, and how many bytes all of them may work on."""
+    """Which of how many connections this is, and how many bytes all of them may work on.
+
+    *run* tells one measurement from the others, so that names are of one only.
+    """
 
     index: int
     connections: int
     depth: int
     span_bytes: int
+    run: int = 0
 
     @property
     def share_bytes(self) -> int:
@@ -146,7 +150,7 @@ def _sequential_reads(wanted_bytes: int) -> Callable[[Client, Seat], Prepared]:
 
 
 def own_name(seat: Seat) -> bytes:
-    return b"bench-own-%d" % seat.index
+    return b"bench-own-%06d-%04d" % (seat.run, seat.index)
 
 
 def _sequential_writes(wanted_bytes: int) -> Callable[[Client, Seat], Prepared]:

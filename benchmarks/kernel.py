@@ -132,9 +132,7 @@ def _figures(process: subprocess.Popen[str], said: list[str]) -> Iterator[dict[s
 
 def _note_status(status: dict[str, Any], report: Report) -> None:
     report.notes += status["absent"]
-    report.machine["peers"] = {
-        name: peer["version"] for name, peer in status["peers"].items() if name != "ram9"
-    }
+    report.know({name: peer["version"] for name, peer in status["peers"].items()})
 
 
 def _conclude(plan: KernelPlan, report: Report) -> None:
@@ -144,8 +142,9 @@ def _conclude(plan: KernelPlan, report: Report) -> None:
         "in user and system mode, while the workload ran."
         + ("" if plan.servers_inside else " The servers run outside of the guest.")
     )
-    report.tables += [kernel_table(plan, report.raw, mode) for mode in plan.modes]
-    report.charts += kernel_charts(plan, report.raw)
+    raw = [each for each in report.raw if "workload" in each]
+    report.tables += [kernel_table(plan, raw, mode) for mode in plan.modes]
+    report.charts += kernel_charts(plan, raw)
 
 
 def figure(

@@ -6,12 +6,14 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from benchmarks.cases import Case, Seat
 from benchmarks.load import Tally, Window, run
 from benchmarks.servers import Peer
 
+_runs = count(1)
 _fork = multiprocessing.get_context("fork")
 
 
@@ -55,8 +57,9 @@ def generator_processes(connections: int) -> int:
 
 def measure(peer: Peer, case: Case, setting: Setting) -> Sample:
     """Let the load of a case on a server, from as many processes as are asked for."""
+    number = next(_runs)
     seats = [
-        Seat(index, setting.connections, setting.depth, setting.span_bytes)
+        Seat(index, setting.connections, setting.depth, setting.span_bytes, number)
         for index in range(setting.connections)
     ]
     shares = [seats[number :: setting.processes] for number in range(setting.processes)]

@@ -5,7 +5,7 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +73,16 @@ class Report:
     charts: list[Chart] = field(default_factory=list)
     raw: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def know(self, versions: Mapping[str, str]) -> None:
+        """Note the versions of other servers than ram9."""
+        others = {name: version for name, version in versions.items() if name != "ram9"}
+        self.machine["peers"] = self.machine.get("peers", {}) | others
+
+    def note(self, sentence: str) -> None:
+        """Note something once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def markdown(self) -> str:
         """The report for people."""

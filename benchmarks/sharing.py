@@ -68,6 +68,7 @@ STREAMS: Final = {
 def run_fairness(plan: SharingPlan, report: Report) -> None:
     """Latency of a client that stats: alone, beside one that reads, beside one that writes."""
     with running(plan.peers, Needs(size_bytes=1 << 30)) as (peers, absent):
+        report.know({peer.name: peer.version for peer in peers})
         report.notes += absent
         report.notes.append(
             f"One client sends getattr, one after the other; another has {STREAM_DEPTH} reads or "
@@ -158,6 +159,7 @@ def run_writers(plan: SharingPlan, report: Report) -> None:
         for place in ("own part", "same range")
     }
     with running(plan.peers, Needs(size_bytes=1 << 30)) as (peers, absent):
+        report.know({peer.name: peer.version for peer in peers})
         report.notes += absent
         for peer in peers:
             with peer.connect() as client:

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from benchmarks.cases import CASES, make_files
 from benchmarks.charts import Chart, Series
+from benchmarks.client import RefusedError
+from benchmarks.load import LoadError
 from benchmarks.measuring import Sample, Setting, generator_processes, measure
 from benchmarks.report import Cell, Progress, Report, Table, median, ratio
 from benchmarks.servers import PEERS, Needs, Peer, running
@@ -79,7 +81,7 @@ def run_plan(plan: Plan, report: Report) -> None:
     progress = Progress(len(plan.items) * plan.rounds * len(plan.peers))
     with running(plan.peers, needs) as (peers, absent):
         report.notes += [*UNITS, *absent]
-        report.machine["peers"] = {peer.name: peer.version for peer in peers if peer.name != OURS}
+        report.know({peer.name: peer.version for peer in peers})
         for peer in peers:
             _prepare(peer, plan)
         samples: dict[tuple[Item, str], list[Sample]] = {}
@@ -87,7 +89,11 @@ def run_plan(plan: Plan, report: Report) -> None:
             for number in range(plan.rounds):
                 for peer in peers:
                     progress.step(f"{_title(item)}: {peer.name}, round {number + 1}")
-                    sample = measure(peer, CASES[item.case], _setting(item, plan))
+                    try:
+                        sample = measure(peer, CASES[item.case], _setting(item, plan))
+                    except (LoadError, RefusedError, OSError) as error:
+                        report.note(f"{_title(item)}: {peer.name}: {error}")
+                        continue
                     samples.setdefault((item, peer.name), []).append(sample)
                     report.raw.append(_raw(item, peer.name, sample))
         progress.end()
