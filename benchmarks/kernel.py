@@ -113,6 +113,8 @@ def run_kernel(plan: KernelPlan, report: Report) -> None:
         if process.poll() is None:
             process.terminate()
         status = process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
     progress.end()
     if status:
         report.notes.append(f"the workloads ended with status {status}: {' / '.join(said[-3:])}")

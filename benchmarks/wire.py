@@ -207,7 +207,7 @@ def charts(items: Sequence[Item], peers: Sequence[str], samples: Samples) -> lis
     small = [item for item in alone if not CASES[item.case].is_bulk]
     bulk = [item for item in alone if CASES[item.case].is_bulk]
     wanted = [
-        (f"wire-small-{depth}", f"Small requests, {depth} in flight", "requests a second",
+        (f"wire-small-{depth}", f"Small requests, {depth} in flight", "a second",
          [item for item in small if item.depth == depth])
         for depth in (1, 32)
     ]  # fmt: skip

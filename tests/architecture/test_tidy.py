@@ -27,16 +27,19 @@ SOURCES = sorted(
     for package in PACKAGES
     for path in (ROOT / package).rglob("*.py")
 )
+BENCHMARKS = sorted(
+    path.relative_to(ROOT).as_posix() for path in (ROOT / "benchmarks").glob("*.py")
+)
 TESTS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py"))
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", [*SOURCES, *BENCHMARKS])
 def test_a_file_is_short(name: str) -> None:
     lines = (ROOT / name).read_text().count("\n")
     assert lines <= FILE_LINES_MAX or name in LONG_FILES
 
 
-@pytest.mark.parametrize("name", [*SOURCES, *TESTS])
+@pytest.mark.parametrize("name", [*SOURCES, *BENCHMARKS, *TESTS])
 def test_a_function_is_short(name: str) -> None:
     for node in ast.walk(ast.parse((ROOT / name).read_bytes())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -44,7 +47,7 @@ def test_a_function_is_short(name: str) -> None:
             assert node.end_lineno - node.lineno < FUNCTION_LINES_MAX, node.name
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", [*SOURCES, *BENCHMARKS])
 def test_nothing_is_there_that_was_agreed_not_to_be(name: str) -> None:
     text = (ROOT / name).read_text()
     for pattern, instead in BANNED.items():
@@ -71,7 +74,7 @@ def test_only_the_edges_print(name: str) -> None:
     assert not calls or name in EDGES
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", [*SOURCES, *BENCHMARKS])
 def test_a_module_says_what_it_holds(name: str) -> None:
     assert ast.get_docstring(ast.parse((ROOT / name).read_bytes()))
 
