@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -113,24 +113,17 @@ def parser() -> argparse.ArgumentParser:
     return main
 
 
-def _words(allowed: Sequence[str]) -> "type[_Words]":
-    class Chosen(_Words):
-        choices = tuple(allowed)
+def _words(allowed: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """What reads words with commas between them, each one of *allowed*."""
 
-    return Chosen
-
-
-class _Words(tuple[str, ...]):
-    """Words with commas between them, each one of *choices*."""
-
-    choices: tuple[str, ...] = ()
-
-    def __new__(cls, text: str) -> "_Words":
-        words = text.split(",")
-        wrong = [word for word in words if word not in cls.choices]
+    def read(text: str) -> tuple[str, ...]:
+        words = tuple(text.split(","))
+        wrong = [word for word in words if word not in allowed]
         if wrong:
-            raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(cls.choices)}")
-        return super().__new__(cls, words)
+            raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(allowed)}")
+        return words
+
+    return read
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from benchmarks.cases import Case, Seat
-from benchmarks.load import Tally, Window, run
+from benchmarks.load import LoadError, Tally, Window, run
 from benchmarks.servers import Peer
 
 _runs = count(1)
@@ -74,15 +74,13 @@ def measure(peer: Peer, case: Case, setting: Setting) -> Sample:
         theirs.close()
         pipes.append(mine)
         children.append(child)
-    samples = []
-    for pipe, child in zip(pipes, children, strict=True):
-        found = pipe.recv()
+    found = [pipe.recv() for pipe in pipes]
+    for child in children:
         child.join()
-        if isinstance(found, Exception):
-            raise found
-        samples.append(found)
-    whole: Sample = samples[0]
-    for sample in samples[1:]:
+    if errors := [each for each in found if isinstance(each, LoadError)]:
+        raise max(errors, key=lambda error: len(str(error)))  # those who only waited say nothing
+    whole: Sample = found[0]
+    for sample in found[1:]:
         whole.tally.add(sample.tally)
     return whole
 
@@ -94,7 +92,7 @@ def _child(
         pipe.send(measure_seats(peer, case, setting, seats, barrier))
     except Exception as error:
         barrier.abort()
-        pipe.send(error)
+        pipe.send(LoadError(str(error)))
 
 
 def measure_seats(

@@ -9,6 +9,7 @@ from typing import Any, Final
 from benchmarks.cases import CASES, ENDLESS, WORK, WRITES, Case, Prepared, Seat, make_files
 from benchmarks.charts import Chart, Series
 from benchmarks.client import Client, pattern
+from benchmarks.load import LoadError
 from benchmarks.measuring import Sample, Setting, generator_processes, measure
 from benchmarks.phases import Writes, around
 from benchmarks.report import Cell, Progress, Report, Table, median, ratio
@@ -104,7 +105,7 @@ def _pair(peer: Peer, stream: Case | None, seconds: float) -> tuple[Sample, Samp
     sample = measure(peer, CASES["getattr"], setting)
     streamed = mine.recv()
     child.join()
-    if isinstance(streamed, Exception):
+    if isinstance(streamed, LoadError):
         raise streamed
     return sample, streamed
 
@@ -113,7 +114,7 @@ def _stream(pipe: Any, peer: Peer, stream: Case, setting: Setting) -> None:
     try:
         pipe.send(measure(peer, stream, setting))
     except Exception as error:
-        pipe.send(error)
+        pipe.send(LoadError(str(error)))
 
 
 def _conclude_fairness(

@@ -6,6 +6,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+from benchmarks.__main__ import COMMANDS
+from benchmarks.__main__ import parser as benchmarks_parser
 
 from ram9.server.app import DRAIN_SECONDS_MAX, mount_line
 from ram9.server.arguments import Ping, parse_arguments
@@ -70,6 +72,14 @@ def logged_events() -> set[str]:
 def test_a_command_that_is_shown_can_be_typed(command: str) -> None:
     request = parse_arguments(shlex.split(command)[1:], lambda: 8 << 30)
     assert isinstance(request, Config | Ping)
+
+
+def test_benchmarks_that_are_shown_can_be_typed() -> None:
+    text = (ROOT / "docs" / "performance.md").read_text()
+    shown = re.findall(r"python -m benchmarks ([a-z][^`\n]*)", text)
+    assert set(map(str.strip, shown)) >= set(COMMANDS) - {"all"}
+    for command in shown:
+        assert benchmarks_parser().parse_args(shlex.split(command)).command in COMMANDS
 
 
 def test_commands_are_shown() -> None:

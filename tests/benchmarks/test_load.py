@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from benchmarks.cases import CASES, Case, Prepared, Seat, make_files
-from benchmarks.client import ROOT, Client
+from benchmarks.client import ROOT, Client, RefusedError
 from benchmarks.load import LoadError, Tally, Window, run
 from benchmarks.measuring import Setting, measure
 from benchmarks.phases import Ready, Writes, around, one_after_the_other, reads, same
@@ -70,6 +70,14 @@ def test_connections_and_processes_add_up(
     sample = measure(peer, bounded(CASES["null"], 200), setting)
     assert sample.tally.requests == 8 * 200
     server.wait_for_connections(0)
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_what_goes_wrong_in_one_process_is_told(peer: Peer, processes: int) -> None:
+    """The file to be read is not there; of several processes the others just stop waiting."""
+    setting = Setting(connections=3, seconds=PATIENT, span_bytes=SPAN, processes=processes)
+    with pytest.raises((LoadError, RefusedError), match="refused with ENOENT"):
+        measure(peer, CASES["read-4k"], setting)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -226,6 +226,15 @@ def test_help_teaches_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "examples:" in told
 
 
+def test_words_and_numbers_are_chosen_with_commas() -> None:
+    options = parser().parse_args(["wire", "--cases", "null,getattr", "--in-flight", "1,32"])
+    assert options.cases == ("null", "getattr")
+    assert options.in_flight == (1, 32)
+    chosen = parser().parse_args(["kernel", "--workloads", "untar", "--cache", "mmap,loose"])
+    plan = kernel.KernelPlan(workloads=chosen.workloads, modes=chosen.cache)
+    assert json.loads(kernel.command_of(plan, plan.workloads)[-1])["modes"] == ["mmap", "loose"]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [["wire", "--cases", "nul"], ["wire", "--in-flight", "0"], ["wire", "--in-flight", "x"], []],
