@@ -170,14 +170,14 @@ def land_write(session: Session, number: int, offset: int, count: int) -> Landin
 
 
 def check_open(inode: Inode, flags: int) -> None:
-    """Refuse what open(2) does: ELOOP, ENOTDIR, EISDIR, and ENXIO for what only a client opens."""
+    """Refuse what open(2) does: ENOTDIR, ELOOP, EISDIR, and ENXIO for what only a client opens."""
+    if flags & O_DIRECTORY and not isinstance(inode, Directory):
+        raise FileSystemError(Errno.ENOTDIR)  # also for a link: do_open comes before may_open
     if isinstance(inode, Symlink):
         raise FileSystemError(Errno.ELOOP)
     if isinstance(inode, Directory):
         if flags & O_ACCMODE != O_RDONLY or flags & O_TRUNC:
             raise FileSystemError(Errno.EISDIR)
-    elif flags & O_DIRECTORY:
-        raise FileSystemError(Errno.ENOTDIR)
     elif not isinstance(inode, File):
         raise FileSystemError(Errno.ENXIO)
 

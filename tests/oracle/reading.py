@@ -1,0 +1,102 @@
+"""A directory that is read in pieces while names come and go: is each that stayed seen once?"""
+
+import ctypes
+import errno
+import os
+import struct
+from typing import Final
+
+LIBC: Final = ctypes.CDLL(None, use_errno=True)
+ENTRY: Final = struct.Struct("<QqHB")
+ONE_ENTRY_BYTES: Final = 300
+
+
+class Verdict:
+    """Whether what is read is right, in whatever order it comes.
+
+    A name that was there at every look from the first on has stayed, and must be seen exactly once
+    before the end (readdir(3p)). Whatever is seen must have been there at some time.
+    """
+
+    def __init__(self, there: set[tuple[str, int]]) -> None:
+        self._stayed = there
+        self._ever = there.copy()
+        self._seen: list[tuple[str, int]] = []
+
+    def read(self, there: set[tuple[str, int]], piece: list[tuple[str, int]], *, end: bool) -> str:
+        """What is wrong, or "read", after *piece* was read with *there* to be seen."""
+        self._stayed &= there
+        self._ever |= there
+        self._seen += piece
+        missed = self._stayed.difference(self._seen) if end else ()
+        twice = [each for each in self._stayed if self._seen.count(each) > 1]
+        invented = set(self._seen).difference(self._ever)
+        wrong = {"missed": missed, "twice": twice, "invented": invented}
+        return str({key: sorted(found) for key, found in wrong.items() if found} or "read")
+
+
+class Reading:
+    """The reading of one open directory, whichever descriptors share it."""
+
+    def __init__(self) -> None:
+        self._verdict: Verdict | None = None
+
+    def begin(self) -> None:
+        """It goes back to its beginning."""
+        self._verdict = None
+
+    def read_on(self, fd: int, count: int) -> str:
+        """Read at most *count* bytes of entries, or as many as the next one has."""
+        there = names_there(fd)
+        if self._verdict is None:
+            self._verdict = Verdict(there.copy())
+        try:
+            piece = entries(fd, count)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            piece = entries(fd, ONE_ENTRY_BYTES)
+        return self._verdict.read(there, decode(piece), end=not piece)
+
+
+def names_there(directory: int) -> set[tuple[str, int]]:
+    """What a second look at an open directory sees; nothing in one that was removed."""
+    try:
+        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
+    except OSError:
+        return set()
+    try:
+        return set(decode(all_entries(fd)))
+    except FileNotFoundError:
+        return set()
+    finally:
+        os.close(fd)
+
+
+def entries(fd: int, count: int) -> bytes:
+    """What one getdents64(2) gives; OSError as it says."""
+    buffer = ctypes.create_string_buffer(count)
+    size = LIBC.getdents64(fd, buffer, ctypes.c_size_t(count))
+    if size < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return buffer.raw[:size]
+
+
+def all_entries(fd: int) -> bytes:
+    found = b""
+    while piece := entries(fd, 1 << 16):
+        found += piece
+    return found
+
+
+def decode(data: bytes) -> list[tuple[str, int]]:
+    """Names and inode numbers, without the dots."""
+    found, start = [], 0
+    while start < len(data):
+        number, _, length, _ = ENTRY.unpack_from(data, start)
+        name = data[start + ENTRY.size : start + length].split(b"\0", 1)[0]
+        if name not in (b".", b".."):
+            found.append((os.fsdecode(name), number))
+        start += length
+    return found

@@ -1,0 +1,149 @@
+"""Compares for as long as is wanted: the server over the wire, and the mount in a kernel.
+
+    python -m tests.oracle.soak [--seconds 3600] [--seed SEED] [--only wire|kernel]
+
+Each part runs in a process of its own. The status is 1 if any of them found a difference, which is
+printed in its shortest form, or if one could not run.
+"""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tests.kernel.guest import missing
+from tests.kernel.scenario import Scenario
+from tests.kernel.world import World
+from tests.oracle.compare import Comparison
+from tests.oracle.generator import Surface
+from tests.oracle.search import DifferenceFoundError, fresh_seed, search
+from tests.oracle.side import ALICE, BOB, ROOT, PosixSide
+from tests.oracle.surfaces import KERNEL, LISTS, MAPPED, WIRE
+from tests.oracle.wire import WireSide
+
+from ram9.storage.limits import Limits
+
+REPOSITORY: Final = Path(__file__).parents[2]
+LIMITS: Final = Limits(size_bytes=64 << 20, inodes=10_000)
+SHARED_MEMORY: Final = Path("/dev/shm")
+USERS: Final = (ROOT, ALICE, BOB)
+MOUNTS: Final[dict[str, tuple[str, Surface]]] = {
+    "none": ("trans=tcp,version=9p2000.L", KERNEL),
+    "mmap": ("trans=tcp,version=9p2000.L,cache=mmap", MAPPED),
+    "posixacl": ("trans=tcp,version=9p2000.L,access=client,posixacl", LISTS),
+}
+PARTS: Final = ("wire", "kernel")
+TURN_SECONDS: Final = 60  # how long one mount is looked at before the next
+END_SECONDS: Final = 120  # what a guest may take beyond the time that it compares
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def search_wire(seed: str, seconds: float, report: Callable[[str], None] = say) -> str:
+    """The server over the wire and the tmpfs of this machine."""
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY, prefix="ram9-oracle-") as top:
+        right, ours = (
+            PosixSide(Path(top), [ROOT] * WIRE.processes),
+            WireSide(WIRE.processes, LIMITS),
+        )
+        try:
+            return search(Comparison(right, ours), WIRE, seed, seconds, report)
+        finally:
+            right.end()
+
+
+def search_mount(
+    world: World, name: str, seed: str, seconds: float, report: Callable[[str], None] = say
+) -> str:
+    """A mount of this kernel and a tmpfs beside it."""
+    options, surface = MOUNTS[name]
+    right_top, mount = world.tmpfs(f"tmpfs-{name}"), world.mount(name, options)
+    our_top = mount / f"oracle-{name}"
+    our_top.mkdir()
+    right, ours = PosixSide(right_top, USERS), PosixSide(our_top, USERS)
+    try:
+        comparison = Comparison(right, ours, looks_at_all=False, sees_atime=surface.sees_atime)
+        return search(comparison, surface, seed, seconds, report)
+    finally:
+        for side in right, ours:
+            side.clear()
+            side.end()
+        our_top.rmdir()
+        world.unmount(mount)
+        world.unmount(right_top)
+
+
+def soak_kernel(seed: str, seconds: float) -> None:
+    """All mounts in turns, with one server; the whole file system is checked after each turn."""
+    world = World(Scenario("soak"))
+    start, turn = time.monotonic(), 0
+    try:
+        while (left := start + seconds - time.monotonic()) > 0:
+            for name in MOUNTS:
+                own_seed = seed if ":" in seed else f"{seed}-{name}-{turn}"
+                figures = search_mount(world, name, own_seed, min(TURN_SECONDS, left / len(MOUNTS)))
+                say(f"{name}: {figures}")
+            found = world.server.check()
+            if found["violations"] or found["internal_errors"] or found["orphans"]:
+                raise DifferenceFoundError(f"the server's own check: {found}")
+            turn += 1
+    finally:
+        endings = {fact: wrong for fact, wrong in world.endings().items() if wrong}
+    if endings:
+        raise DifferenceFoundError(str(endings))
+
+
+def part(name: str, seed: str, seconds: float) -> list[str]:
+    """The command that runs one part here, or under a kernel that has v9fs."""
+    command = [sys.executable, "-m", "tests.oracle.soak", "--run", name]
+    command += ["--seconds", str(seconds), "--seed", seed]
+    if name == "wire":
+        return command
+    if guest := os.environ.get("RAM9_GUEST"):
+        limit = str(int(seconds) + END_SECONDS)
+        return [*shlex.split(guest), "-m", "1024", "-t", limit, "--", *command]
+    return ["unshare", "--mount", "--propagation", "private", *command]
+
+
+def run_parts(names: list[str], seed: str, seconds: float) -> int:
+    if "kernel" in names and (reason := missing(Scenario("soak"))):
+        say(f"kernel: left out: {reason}")
+        names = [name for name in names if name != "kernel"]
+    running = [subprocess.Popen(part(name, seed, seconds), cwd=REPOSITORY) for name in names]
+    statuses = [process.wait() for process in running]
+    say(f"seed {seed}: " + ", ".join(f"{n}: {s}" for n, s in zip(names, statuses, strict=True)))
+    return int(any(statuses))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--seconds", type=float, default=3600.0)
+    parser.add_argument("--seed", default="")
+    parser.add_argument("--run", choices=PARTS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    seed = options.seed or fresh_seed()
+    if not options.run:
+        return run_parts([options.only] if options.only else list(PARTS), seed, options.seconds)
+    try:
+        if options.run == "wire":
+            say(f"wire: {search_wire(seed, options.seconds)}")
+        else:
+            soak_kernel(seed, options.seconds)
+    except DifferenceFoundError as difference:
+        say(f"{options.run}: {difference}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

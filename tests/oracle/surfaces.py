@@ -1,0 +1,32 @@
+"""What is drawn for each pair of sides, and what is not because of a known difference."""
+
+import fcntl
+from dataclasses import replace
+from typing import Final
+
+from tests.oracle.generator import Surface
+
+# What Linux does without asking a server, or what v9fs never asks for.
+LOCAL: Final = frozenset(
+    [
+        *("access", "copy_file_range", "read_mapped", "write_mapped"),
+        *("renameat2", "set_acl", "get_acl", "flock", "set_flags"),
+    ]
+)
+# In a sticky directory Linux is wary of links and files that others own (fs.protected_symlinks).
+WIRE: Final = Surface(processes=3, without=LOCAL, sticky=False)
+
+LISTS_ONLY: Final = frozenset(["set_acl", "get_acl"])  # lists-on-request
+MAPPED_ONLY: Final = frozenset(["read_mapped", "write_mapped"])  # known-zeros, no-shared-mapping
+KERNEL: Final = Surface(
+    processes=3,
+    without=LISTS_ONLY | MAPPED_ONLY | {"set_flags"},  # append-stays
+    odd_paths=True,
+    path_descriptors=True,
+    whole_seconds=True,  # whole-seconds
+    empty_reads=False,  # empty-read
+    rename_flags=(0, 3, 8),  # no-exchange, no-noreplace
+    reads_what_locks=(fcntl.F_WRLCK,),  # getlk-without-type
+)
+MAPPED: Final = replace(KERNEL, without=LISTS_ONLY, sees_atime=False)  # known-zeros
+LISTS: Final = replace(KERNEL, without=MAPPED_ONLY | {"set_flags"})

@@ -1,0 +1,162 @@
+"""The server over the wire does what a tmpfs does, and the oracle that says so can be trusted."""
+
+import os
+import re
+import sys
+from collections.abc import Generator as Iteration
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.oracle import surfaces
+from tests.oracle.calls import VOCABULARY, Attributes, Call, Outcome, calls
+from tests.oracle.compare import Comparison
+from tests.oracle.differences import DIFFERENCES
+from tests.oracle.generator import Generator, Surface
+from tests.oracle.search import DifferenceFoundError, fresh_seed, search
+from tests.oracle.shrink import shrink
+from tests.oracle.side import ROOT, PosixSide
+from tests.oracle.soak import LIMITS, SHARED_MEMORY, search_wire
+from tests.oracle.surfaces import KERNEL, LISTS, LOCAL, MAPPED, WIRE
+from tests.oracle.wire import WireSide
+
+SECONDS = 60.0 if os.environ.get("RAM9_KERNEL_FULL") == "1" else 8.0
+
+
+def is_tmpfs(path: Path) -> bool:
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    return any(mount[1] == str(path) and mount[2] == "tmpfs" for mount in mounts)
+
+
+needs_tmpfs = pytest.mark.skipif(
+    os.geteuid() != 0 or not is_tmpfs(SHARED_MEMORY),
+    reason="only root can confine processes to a directory (chroot) of a tmpfs",
+)
+
+
+@pytest.fixture
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Iteration[Comparison]:
+    top = SHARED_MEMORY / f"ram9-oracle-{os.getpid()}-{tmp_path_factory.mktemp('oracle').name}"
+    top.mkdir()
+    right = PosixSide(top, [ROOT] * WIRE.processes)
+    yield Comparison(right, WireSide(WIRE.processes, LIMITS))
+    right.clear()
+    right.end()
+    top.rmdir()
+
+
+@needs_tmpfs
+def test_random_calls_give_over_the_wire_what_they_give_on_tmpfs() -> None:
+    reports: list[str] = []
+    sys.stdout.write(search_wire(fresh_seed(), SECONDS, reports.append) + "\n")
+
+
+FOUND: dict[str, list[Call]] = {
+    # Linux looks whether it is a directory (do_open) before it looks whether it is a link
+    # (may_open, both fs/namei.c); the server said ELOOP.
+    "a_link_that_is_to_be_a_directory_is_refused_as_none": calls(
+        (0, "mkdir", "a", 0o777),
+        (0, "symlink", ".", "a/b"),
+        (0, "open", 2, "a/b", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, 0),
+    ),
+}
+
+
+@needs_tmpfs
+@pytest.mark.parametrize("sequence", FOUND.values(), ids=FOUND)
+def test_what_the_oracle_found_stays_found(sequence: list[Call], comparison: Comparison) -> None:
+    assert comparison.run_patiently(sequence) is None
+
+
+# The oracle itself
+
+
+class Pretended:
+    """A side whose calls all succeed, but for every third one, if it is *wrong*."""
+
+    def __init__(self, *, wrong: bool) -> None:
+        self._wrong = wrong
+        self._made = 0
+
+    def perform(self, call: Call) -> Outcome:
+        self._made += call.name == "mkdir"
+        return Outcome("EIO" if self._wrong and self._made == 3 else None)
+
+    def look(self, path: str) -> Attributes | None:
+        return None if path else Attributes(1, 0o40755, 0, 0, 2, 40, 0, 0, 1, 1, 1)
+
+    def content(self, path: str) -> tuple[object, ...]:
+        return (path,)
+
+    def clear(self) -> None:
+        self._made = 0
+
+    def end(self) -> None:
+        self.clear()
+
+
+def test_a_difference_is_told_in_its_shortest_form_with_its_seed() -> None:
+    pretended = Comparison(Pretended(wrong=False), Pretended(wrong=True))
+    with pytest.raises(DifferenceFoundError) as found:
+        search(pretended, Surface(processes=2), "chosen", 60.0)
+    story = str(found.value)
+    told = story[story.index("[") : story.index("]") + 1]
+    assert [call[1] for call in eval(told)] == ["mkdir"] * 3
+    assert "RAM9_ORACLE_SEED=chosen:" in story
+    name = story.rpartition("=")[2]
+    with pytest.raises(DifferenceFoundError, match=name):
+        search(pretended, Surface(processes=2), name, 60.0)
+
+
+def test_two_sides_that_are_alike_have_no_difference() -> None:
+    alike = Comparison(Pretended(wrong=False), Pretended(wrong=False))
+    assert search(alike, Surface(processes=2), "chosen", 0.0) == "seed chosen: 60 calls are alike"
+
+
+def test_shrinking_keeps_what_is_needed_in_its_order() -> None:
+    def differs(part: Any) -> bool:
+        return [each for each in part if each in (3, 20, 41)] == [3, 20, 41]
+
+    assert shrink(list(range(60)), differs) == [3, 20, 41]
+    assert shrink([], lambda _: True) == []
+
+
+def test_a_seed_always_draws_the_same() -> None:
+    one, other = (Generator("seed", KERNEL).sequence(200) for _ in range(2))
+    assert one == other
+    assert Generator("other", KERNEL).sequence(200) != one
+
+
+def test_what_is_printed_is_what_was_called() -> None:
+    for call in Generator("printed", Surface(processes=3, path_descriptors=True)).sequence(300):
+        assert calls(*eval(f"[{call}]")) == [call]
+
+
+def test_everything_in_the_vocabulary_is_drawn_somewhere() -> None:
+    drawn = set()
+    for number in range(60):
+        sequence = Generator(f"all:{number}", Surface(processes=3)).sequence(100)
+        drawn.update(call.name for call in sequence)
+    assert drawn == set(VOCABULARY)
+    assert len(VOCABULARY) >= 40
+    assert all(hasattr(WireSide(3, LIMITS)._made[0], name) for name in set(VOCABULARY) - LOCAL)
+
+
+def test_every_call_is_made_on_some_mount() -> None:
+    assert not set.intersection(*(set(each.without) for each in (KERNEL, MAPPED, LISTS)))
+
+
+def test_what_is_left_out_is_left_out_for_a_known_difference() -> None:
+    reasons = re.findall(r"# ([a-z, -]+)$", Path(surfaces.__file__).read_text(), re.MULTILINE)
+    named = {name for reason in reasons for name in reason.split(", ")}
+    assert len(named) >= 9
+    assert named <= {each.name for each in DIFFERENCES}
+
+
+def test_known_differences_have_names_of_their_own() -> None:
+    names = [each.name for each in DIFFERENCES]
+    assert len(set(names)) == len(names)
+    for each in DIFFERENCES:
+        assert each.sentence.endswith(".")
+        assert ".c" in each.source
+        assert each.on_tmpfs != each.on_mount
