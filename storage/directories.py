@@ -34,15 +34,17 @@ class Entries(Generic[T]):
     ``..``, which are not kept here.
 
     ``_cookies`` and ``_names`` list what was added, in order. What was removed stays listed, but
-    without its name, until such make up half of the list.
+    without its name, until such make up half of the list. Before ``_first`` there are no names:
+    who removes what comes first, and begins anew each time, does not pass by all that is gone.
     """
 
-    __slots__ = ("_by_name", "_cookies", "_names", "last_cookie")
+    __slots__ = ("_by_name", "_cookies", "_first", "_names", "last_cookie")
 
     def __init__(self) -> None:
         self._by_name: dict[bytes, Dentry[T]] = {}
         self._cookies = array("q")
         self._names: list[bytes] = []
+        self._first = 0
         self.last_cookie = DOTDOT_COOKIE
 
     def __len__(self) -> int:
@@ -88,7 +90,10 @@ class Entries(Generic[T]):
     def remove(self, name: bytes) -> T:
         """Remove a name; return its inode."""
         dentry = self._by_name.pop(name)
-        self._names[bisect_left(self._cookies, dentry.cookie)] = REMOVED
+        index = bisect_left(self._cookies, dentry.cookie)
+        self._names[index] = REMOVED
+        while index == self._first < len(self._names) and self._names[index] == REMOVED:
+            self._first = index = index + 1
         if len(self._names) > 2 * len(self._by_name) + STALE_MIN:
             self._tidy()
         return dentry.inode
@@ -99,7 +104,8 @@ class Entries(Generic[T]):
         Finding the place takes O(log n). Not to be continued after a change.
         """
         by_name = self._by_name
-        for index in range(bisect_right(self._cookies, cookie), len(self._cookies)):
+        start = max(self._first, bisect_right(self._cookies, cookie))
+        for index in range(start, len(self._cookies)):
             name = self._names[index]
             if name != REMOVED:
                 yield self._cookies[index], name, by_name[name].inode
@@ -107,6 +113,7 @@ class Entries(Generic[T]):
     def _tidy(self) -> None:
         # A dict keeps the order in which names were added, which is that of their cookies, but
         # never shrinks: a copy does.
+        self._first = 0
         self._by_name = dict(self._by_name)
         self._names = list(self._by_name)
         self._cookies = array("q", [dentry.cookie for dentry in self._by_name.values()])

@@ -93,7 +93,7 @@ class Posix:
         self._umask = 0o022
 
     def _state(self, slot: int) -> Attributes | None:
-        """What fstat(2) says; of a descriptor that only names, a mount may not know (removed-here)."""
+        """What fstat(2) says; of what only a name leads to, a mount may not know (removed-here)."""
         fd = self._open.get(slot)
         if fd is None or fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_PATH:
             return None
