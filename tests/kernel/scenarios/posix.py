@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kernel.probes import attributes, content, listings, names
+from tests.kernel.probes import attributes, content, limits, listings, names
 from tests.kernel.probes.base import MAPPED, PROBES, attempt, in_child
 from tests.kernel.scenario import Scenario, run
 from tests.kernel.world import World
@@ -15,7 +15,7 @@ from tests.kernel.world import World
 scenario = Scenario("posix")
 
 # The families of probes that are imported only so that they register.
-FAMILIES = (names, content, attributes, listings)
+FAMILIES = (names, content, attributes, listings, limits)
 
 
 @scenario.fact
