@@ -7,10 +7,12 @@ BIN := $(VENV)/bin
 SIZE ?= 1GiB
 LISTEN ?= 127.0.0.1:5640
 METRICS ?= 127.0.0.1:9564
+SECONDS ?= 3600
+SEED ?=
 PACKAGES := server protocol storage
 SOURCES := $(PACKAGES) benchmarks tests
 
-.PHONY: serve test check lint types layers unit kernel bench clean
+.PHONY: serve test check lint types layers unit kernel soak bench clean
 
 serve: $(VENV)/served
 	@exec $(BIN)/ram9 serve --listen $(LISTEN) --size $(SIZE) --metrics $(METRICS)
@@ -35,6 +37,10 @@ unit: $(VENV)/tested
 # Only what needs a real Linux client; see tests/kernel/README.md.
 kernel: $(VENV)/tested
 	$(BIN)/pytest tests/kernel
+
+# Random calls on the server and on tmpfs, until they differ; see CONTRIBUTING.md.
+soak: $(VENV)/tested
+	$(BIN)/python -m tests.oracle.soak --seconds $(SECONDS) --seed "$(SEED)"
 
 # What `python -m benchmarks all` measures; docs/performance.md tells more.
 bench: $(VENV)/benched
