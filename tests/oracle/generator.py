@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from tests.oracle.calls import LONG_NAME, NAMES, NOW, ODD_NAME, OMIT, PATH, SPECIAL_NAMES, Call
+from tests.oracle import sketch
+from tests.oracle.calls import LONG_NAME, NAMES, NOW, ODD_NAME, OMIT, SPECIAL_NAMES, Call
 
 SLOTS: Final = 4
-MAKERS: Final = ("open", "mkdir", "symlink", "link", "rename", "renameat2", "mknod")
 O_RDWR: Final = os.O_RDWR
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 OPEN_FLAGS: Final = (
@@ -82,8 +82,7 @@ class Generator:
         # A sequence locks in one of the two ways: they are the same to a 9P server.
         excluded = self.random.choice([{"flock"}, {"lock", "get_lock"}])
         some = [name for name in some if name not in excluded] or ["open"]
-        self._made: list[str] = []
-        self._opened: dict[int, list[int]] = {}
+        self._sketch = sketch.Sketch()
         weights = [self.random.choice((1, 1, 2, 4)) for _ in some]
         makers = ["mkdir", "open", "open", "open"]
         chosen = self.random.choices(some, weights, k=length)
@@ -96,12 +95,9 @@ class Generator:
         process = self.random.randrange(self._surface.processes)
         if self.random.random() < 0.5:
             process = 0
-        self._usable = self._opened.setdefault(process, [])
+        self._process = process
         call = Call(process, name, tuple(self._draws[name]()))
-        if name == "open":
-            self._usable.append(call.arguments[0])
-        if name in MAKERS:
-            self._made += [path for path in call.of_kind(PATH)[-1:] if "@" not in path]
+        self._sketch.note(call)
         return call
 
     # What arguments may be
@@ -113,30 +109,43 @@ class Generator:
         mode: int = self.one(MODES)
         return mode if self._surface.sticky else mode & ~stat.S_ISVTX
 
-    def slot(self) -> int:
-        """A descriptor, which the process most often has opened."""
-        if self._usable and self.random.random() < 0.85:
-            return self.one(self._usable)
+    def slot(self, *kinds: str) -> int:
+        """A descriptor: most often one that the process has opened, to one of *kinds* if any."""
+        opened = self._sketch.opened.get(self._process, {})
+        fitting = [slot for slot, kind in opened.items() if not kinds or kind in kinds]
+        if fitting and self.random.random() < 0.9:
+            return self.one(fitting)
         return self.random.randrange(SLOTS)
 
-    def path(self, names: Sequence[str] = NAMES) -> str:
+    def path(self, names: tuple[str, ...] = NAMES) -> str:
+        """A path, most often of what is there."""
+        there = self._sketch.paths(names)
+        if there and self.random.random() < 0.75:
+            return self._from_descriptor(self.one(there))
+        return self.new_path(names)
+
+    def new_path(self, names: tuple[str, ...] = NAMES) -> str:
+        """A path in a directory, most often one that is there."""
         chance = self.random.random()
-        known = [path for path in self._made if path.rpartition("/")[2] in names]
-        if known and self.random.random() < 0.5:
-            return self.one(known)
         last = self.one(names)
         if chance < 0.03:
             last = self.one((LONG_NAME, ODD_NAME, LONG_NAME + "n", ".", "..", ""))
-        parents = [self.one(NAMES) for _ in range(self.one((0, 0, 0, 1, 1, 2)) if last else 0)]
+        parents = [each for each in self.one(self._sketch.directories()).split("/") if each]
+        if chance > 0.9:
+            parents.append(self.one(NAMES))
         if self._surface.odd_paths and chance > 0.97:
             parents.insert(self.random.randint(0, len(parents)), self.one((".", "..", "")))
-        path = "/".join([*parents, last])
+        path = "/".join([*parents, last] if last else [last])
         if self._surface.odd_paths and 0.95 < chance < 0.97:
             path += "/"
         path = path.lstrip("/")
-        if self.random.random() < 0.08 and last not in (".", ".."):
-            return f"@{self.slot()}/{path}"
-        return path
+        return path if last in (".", "..") else self._from_descriptor(path)
+
+    def _from_descriptor(self, path: str) -> str:
+        """The path, or sometimes its last name from an open directory."""
+        if self.random.random() < 0.92:
+            return path
+        return f"@{self.slot(sketch.DIRECTORY)}/{path.rpartition('/')[2] or path}"
 
     def any_path(self) -> str:
         """A path that may be one of a device or FIFO."""
@@ -144,7 +153,15 @@ class Generator:
 
     def two_paths(self) -> tuple[str, str]:
         names = SPECIAL_NAMES if self.random.random() < 0.15 else NAMES
-        return self.path(names), self.path(names)
+        target = self.new_path if self.random.random() < 0.6 else self.path
+        return self.path(names), target(names)
+
+    def opening(self) -> tuple[int, str, int, int]:
+        flags = self.flags()
+        path = self.new_path() if flags & os.O_CREAT and self.random.random() < 0.5 else self.path()
+        if flags & os.O_DIRECTORY and self.random.random() < 0.8:
+            path = self.one(self._sketch.directories()) or "."
+        return self.random.randrange(SLOTS), path, flags, self.mode()
 
     def flags(self) -> int:
         if self._surface.path_descriptors and self.random.random() < 0.05:
@@ -177,8 +194,8 @@ class Generator:
     def value(self) -> tuple[Any, ...]:
         flags = self.one((0, 0, os.XATTR_CREATE, os.XATTR_REPLACE))
         count = self.one(VALUE_COUNTS)
-        # An empty value to replace another is how v9fs says that it is to be removed.
-        return self.attribute(), self.random.randrange(256), count or flags % 2, flags
+        # An empty value to replace another removes it (empty-replacement).
+        return self.attribute(), self.random.randrange(256), count or int(flags == os.XATTR_REPLACE), flags
 
     def byte_range(self) -> tuple[int, int]:
         return self.one((0, 1, 5, 10, 100)), self.one((0, 1, 5, 10, 100))
@@ -191,25 +208,26 @@ def draws(draw: Generator) -> dict[str, Callable[[], Sequence[Any]]]:
 
 def descriptor_draws(draw: Generator) -> dict[str, Callable[[], Sequence[Any]]]:
     one, slot, offset = draw.one, draw.slot, draw.offset
+    most = (sketch.FILE,)
     return {
-        "open": lambda: (slot(), draw.path(), draw.flags(), draw.mode()),
+        "open": draw.opening,
         "close": lambda: (slot(),),
-        "dup": lambda: (slot(), slot()),
-        "read": lambda: (slot(), draw.read_count()),
-        "write": lambda: (slot(), one(range(1, 256)), one(COUNTS)),
-        "pread": lambda: (slot(), draw.read_count(), offset()),
-        "pwrite": lambda: (slot(), one(range(1, 256)), one(COUNTS), offset()),
-        "lseek": lambda: (slot(), one((offset(), -offset())), one((0, 0, 1, 2, 9))),
+        "dup": lambda: (slot(), draw.random.randrange(SLOTS)),
+        "read": lambda: (slot(*most), draw.read_count()),
+        "write": lambda: (slot(*most), one(range(1, 256)), one(COUNTS)),
+        "pread": lambda: (slot(*most), draw.read_count(), offset()),
+        "pwrite": lambda: (slot(*most), one(range(1, 256)), one(COUNTS), offset()),
+        "lseek": lambda: (slot(*most), one((offset(), -offset())), one((0, 0, 1, 2, 9))),
         "truncate": lambda: (draw.path(), offset()),
-        "ftruncate": lambda: (slot(), offset()),
+        "ftruncate": lambda: (slot(*most), offset()),
         "fsync": lambda: (slot(),),
         "fdatasync": lambda: (slot(),),
         "set_flags": lambda: (slot(), one((0, os.O_APPEND, os.O_NONBLOCK))),
-        "copy_file_range": lambda: (slot(), slot(), one(COUNTS), one(SIZES), one(SIZES)),
-        "read_mapped": lambda: (slot(), one(SIZES), one(SIZES)),
-        "write_mapped": lambda: (slot(), one(range(1, 256)), one(SIZES), one(SIZES)),
-        "getdents": lambda: (slot(), one((24, 56, 100, 300, 4096))),
-        "rewind": lambda: (slot(),),
+        "copy_file_range": lambda: (slot(*most), slot(*most), one(COUNTS), one(SIZES), one(SIZES)),
+        "read_mapped": lambda: (slot(*most), one(SIZES), one(SIZES)),
+        "write_mapped": lambda: (slot(*most), one(range(1, 256)), one(SIZES), one(SIZES)),
+        "getdents": lambda: (slot(sketch.DIRECTORY), one((24, 56, 100, 300, 4096))),
+        "rewind": lambda: (slot(sketch.DIRECTORY),),
         "fchmod": lambda: (slot(), draw.mode()),
         "fchown": lambda: (slot(), one(IDS), one(IDS)),
         "futimens": lambda: (slot(), draw.time(), draw.time()),
@@ -229,12 +247,12 @@ def name_draws(draw: Generator) -> dict[str, Callable[[], Sequence[Any]]]:
     one, path, any_path = draw.one, draw.path, draw.any_path
     return {
         "link": draw.two_paths,
-        "symlink": lambda: (one(TARGETS), path()),
+        "symlink": lambda: (one(TARGETS), draw.new_path()),
         "readlink": lambda: (path(),),
         "rename": draw.two_paths,
         "renameat2": lambda: (*draw.two_paths(), one(draw._surface.rename_flags)),
         "unlink": lambda: (any_path(),),
-        "mkdir": lambda: (path(), draw.mode()),
+        "mkdir": lambda: (draw.new_path(), draw.mode()),
         "rmdir": lambda: (path(),),
         "mknod": lambda: draw_node(draw),
         "listdir": lambda: (path(),),
@@ -247,8 +265,8 @@ def name_draws(draw: Generator) -> dict[str, Callable[[], Sequence[Any]]]:
 def draw_node(draw: Generator) -> Sequence[Any]:
     mode, minor = draw.mode(), draw.one((0, 3, 300))
     if draw.random.random() < 0.3:
-        return draw.path(), draw.one(OTHER_KINDS) | mode, minor
-    return draw.path(SPECIAL_NAMES), draw.one(KINDS) | mode, minor
+        return draw.new_path(), draw.one(OTHER_KINDS) | mode, minor
+    return draw.new_path(SPECIAL_NAMES), draw.one(KINDS) | mode, minor
 
 
 def attribute_draws(draw: Generator) -> dict[str, Callable[[], Sequence[Any]]]:

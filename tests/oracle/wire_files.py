@@ -154,6 +154,8 @@ class OpenFiles:
             return self._open_at(directory, target, flags, mode, links - 1)
         if stat.S_ISDIR(state.mode) and creates:
             refuse(errno.EISDIR)
+        if path.endswith(b"/") and not stat.S_ISDIR(state.mode):
+            refuse(errno.ENOTDIR)
         return self._open_fid(fid, flags)
 
     def _create(self, directory: int, name: bytes, flags: int, mode: int) -> int:
@@ -245,8 +247,6 @@ class OpenFiles:
             refuse(errno.EINVAL)
         size = self._names.attributes(file.fid).size
         place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: file.offset, os.SEEK_END: size}[whence]
-        if place > OFFSET_MAX and whence != os.SEEK_SET:
-            refuse(errno.EOVERFLOW if place > 2**64 else errno.EINVAL)
         if not 0 <= place <= OFFSET_MAX:
             refuse(errno.EINVAL)
         file.offset = place
