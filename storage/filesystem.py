@@ -256,19 +256,20 @@ class FileSystem:
         atime_ns: int | None = None,
         mtime_ns: int | None = None,
     ) -> None:
-        """Change what is given; the change time becomes now.
+        """Change what is given; the change time becomes now. The size that a file has, alone,
+        changes its times if it has data, else nothing (truncate(2): shmem_setattr, mm/shmem.c).
 
-        A size alone, and the one that the file has, changes nothing (truncate(2) on tmpfs). Only
-        regular files have a size to set (EISDIR, EINVAL; EFBIG past the largest).
+        Only regular files have a size to set (EISDIR, EINVAL; EFBIG past the largest).
         """
         now_ns = self.now_ns()
         if size_bytes is not None:
             file = self._resizable(inode, size_bytes)
-            resized = size_bytes != file.size_bytes
-            if resized:
+            if size_bytes != file.size_bytes:
                 file.content.truncate(size_bytes)
                 inode.touch(now_ns)
-            if not resized and (mode, uid, gid, atime_ns, mtime_ns) == (None,) * 5:
+            elif file.sectors and mtime_ns is None:
+                mtime_ns = now_ns  # shmem_truncate_range has looked for something to free
+            elif (mode, uid, gid, atime_ns, mtime_ns) == (None,) * 5:
                 return
         if mode is not None:
             inode.mode = stat.S_IFMT(inode.mode) | mode & PERMISSIONS

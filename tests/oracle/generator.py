@@ -195,7 +195,12 @@ class Generator:
         flags = self.one((0, 0, os.XATTR_CREATE, os.XATTR_REPLACE))
         count = self.one(VALUE_COUNTS)
         # An empty value to replace another removes it (empty-replacement).
-        return self.attribute(), self.random.randrange(256), count or int(flags == os.XATTR_REPLACE), flags
+        return (
+            self.attribute(),
+            self.random.randrange(256),
+            count or int(flags == os.XATTR_REPLACE),
+            flags,
+        )
 
     def byte_range(self) -> tuple[int, int]:
         return self.one((0, 1, 5, 10, 100)), self.one((0, 1, 5, 10, 100))
@@ -218,8 +223,8 @@ def descriptor_draws(draw: Generator) -> dict[str, Callable[[], Sequence[Any]]]:
         "pread": lambda: (slot(*most), draw.read_count(), offset()),
         "pwrite": lambda: (slot(*most), one(range(1, 256)), one(COUNTS), offset()),
         "lseek": lambda: (slot(*most), one((offset(), -offset())), one((0, 0, 1, 2, 9))),
-        "truncate": lambda: (draw.path(), offset()),
-        "ftruncate": lambda: (slot(*most), offset()),
+        "truncate": lambda: (draw.path(), one((offset(), one(COUNTS)))),
+        "ftruncate": lambda: (slot(*most), one((offset(), one(COUNTS)))),
         "fsync": lambda: (slot(),),
         "fdatasync": lambda: (slot(),),
         "set_flags": lambda: (slot(), one((0, os.O_APPEND, os.O_NONBLOCK))),

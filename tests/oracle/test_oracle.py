@@ -59,6 +59,17 @@ FOUND: dict[str, list[Call]] = {
         (0, "symlink", ".", "a/b"),
         (0, "open", 2, "a/b", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, 0),
     ),
+    # shmem_setattr calls shmem_truncate_range, which notes the time, also if no page is freed.
+    "a_size_that_a_file_with_data_has_is_noted": calls(
+        (0, "open", 1, "a", os.O_RDWR | os.O_CREAT, 0o2755),
+        (0, "write", 1, 199, 4096),
+        (0, "truncate", "a", 4096),
+    ),
+    "a_size_that_a_file_without_data_has_is_not_noted": calls(
+        (0, "open", 1, "a", os.O_RDWR | os.O_CREAT, 0o644),
+        (0, "truncate", "a", 5000),
+        (0, "truncate", "a", 5000),
+    ),
 }
 
 

@@ -69,8 +69,6 @@ class WireProcess(OpenFiles):
         self._ask(Tsymlink(directory, name, os.fsencode(target), self._new_gid(directory)))
 
     def readlink(self, path: str) -> str:
-        if path.startswith("@") and not path.partition("/")[2]:
-            refuse(errno.ENOENT)
         fid = self._find(path, follow=False)
         return os.fsdecode(self._ask(Treadlink(fid)).target)
 
