@@ -348,7 +348,8 @@ DIFFERENCES: Final = (
     ),
     Difference(
         "removed-here",
-        "In a working directory that was removed, paths that are `.` give ENOENT.",
+        "What was removed and has no descriptor but one with O_PATH, or is a working directory, is "
+        "not found by fstat(2) and by the path `.`: ENOENT.",
         "fs/9p/vfs_dentry.c, __v9fs_lookup_revalidate: the directory is looked up anew",
         on_tmpfs=0,
         on_mount="ENOENT",
