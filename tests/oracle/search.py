@@ -3,7 +3,7 @@
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tests.oracle.calls import Call
@@ -13,6 +13,7 @@ from tests.oracle.shrink import shrink
 
 SEQUENCE_CALLS: Final = 60
 PROGRESS_SECONDS: Final = 30.0
+SHRINK_SECONDS: Final = 60.0
 SEED: Final = "RAM9_ORACLE_SEED"
 
 
@@ -55,10 +56,14 @@ def search(
 
 
 def story(comparison: Comparison, found: Difference, name: str) -> str:
-    """The shortest sequence that shows a difference, as text to put into a test."""
+    """The shortest sequence that shows a difference, as text to put into a test; or the shortest
+    that could be found in a minute.
+    """
+    deadline = time.monotonic() + SHRINK_SECONDS
 
-    def differs(sequence: list[Call]) -> bool:
-        return comparison.run_patiently(sequence) is not None
+    def differs(sequence: Sequence[Call]) -> bool:
+        in_time = time.monotonic() < deadline
+        return in_time and comparison.run_patiently(sequence) is not None
 
     shortest = shrink(list(found.calls), differs)
     shown = comparison.run_patiently(shortest) or found

@@ -9,6 +9,7 @@ printed in its shortest form, or if one could not run.
 import argparse
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -114,12 +115,32 @@ def part(name: str, seed: str, seconds: float) -> list[str]:
     return ["unshare", "--mount", "--propagation", "private", *command]
 
 
+def end_session(leader: int) -> None:
+    """End what a part has started: a guest is several processes, some in groups of their own."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader:
+                os.kill(int(path.parent.name), signal.SIGTERM)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+
+
 def run_parts(names: list[str], seed: str, seconds: float) -> int:
     if "kernel" in names and (reason := missing(Scenario("soak"))):
         say(f"kernel: left out: {reason}")
         names = [name for name in names if name != "kernel"]
-    running = [subprocess.Popen(part(name, seed, seconds), cwd=REPOSITORY) for name in names]
-    statuses = [process.wait() for process in running]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    running = [
+        subprocess.Popen(part(name, seed, seconds), cwd=REPOSITORY, start_new_session=True)
+        for name in names
+    ]
+    try:
+        statuses = [process.wait() for process in running]
+    except KeyboardInterrupt:
+        for process in running:
+            end_session(process.pid)
+        return 1
     say(f"seed {seed}: " + ", ".join(f"{n}: {s}" for n, s in zip(names, statuses, strict=True)))
     return int(any(statuses))
 
