@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.oracle.compare import wait_for_tick
 from tests.oracle.posix import FLOCK, LIBC, NS, checked
 
 PLAIN: Final = "plain"
@@ -162,6 +163,20 @@ def mapped_hole(top: Path) -> bool:
         with mmap.mmap(file.fileno(), 8192, mmap.MAP_PRIVATE, mmap.PROT_READ) as mapped:
             assert mapped[8000] == 0
     return os.stat(path).st_atime_ns != NS
+
+
+def copy_within_a_file(top: Path) -> bool:
+    """Whether the access time moves, which was later than any change before."""
+    path = made(top)
+    fd = os.open(path, os.O_RDWR)
+    wait_for_tick()
+    os.read(fd, 4)
+    wait_for_tick()
+    before = os.fstat(fd).st_atime_ns
+    os.copy_file_range(fd, fd, 1, 0, 2)
+    moved = os.fstat(fd).st_atime_ns != before
+    os.close(fd)
+    return moved
 
 
 def unwanted_access_time(top: Path) -> bool:
@@ -328,6 +343,14 @@ DIFFERENCES: Final = (
         on_tmpfs=True,
         on_mount=False,
         show=mapped_hole,
+    ),
+    Difference(
+        "copy-within",
+        "copy_file_range(2) within one file moves the access time only as a read before the write.",
+        "fs/splice.c, splice_direct_to_actor: file_accessed comes last, and v9fs tells no server",
+        on_tmpfs=True,
+        on_mount=False,
+        show=copy_within_a_file,
     ),
     Difference(
         "noatime-unsaid",

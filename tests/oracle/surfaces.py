@@ -17,7 +17,8 @@ LOCAL: Final = frozenset(
 WIRE: Final = Surface(processes=3, without=LOCAL, sticky=False)
 
 LISTS_ONLY: Final = frozenset(["set_acl", "get_acl"])  # lists-on-request
-MAPPED_ONLY: Final = frozenset(["read_mapped", "write_mapped"])  # known-zeros, no-shared-mapping
+# known-zeros, no-shared-mapping, copy-within
+MAPPED_ONLY: Final = frozenset(["read_mapped", "write_mapped", "copy_file_range"])
 KERNEL: Final = Surface(
     processes=3,
     without=LISTS_ONLY | MAPPED_ONLY | {"set_flags"},  # append-stays
