@@ -165,6 +165,17 @@ def mapped_hole(top: Path) -> bool:
     return os.stat(path).st_atime_ns != NS
 
 
+def read_behind_a_new_end(top: Path) -> Any:
+    """What is read of a file that was emptied by another name."""
+    path = made(top)
+    fd = os.open(path, os.O_RDWR)
+    os.link(path, top / "other")
+    os.close(os.open(top / "other", os.O_WRONLY | os.O_TRUNC))
+    seen = attempt(os.read, fd, 4096)
+    os.close(fd)
+    return seen
+
+
 def copy_within_a_file(top: Path) -> bool:
     """Whether the access time moves, which was later than any change before."""
     path = made(top)
@@ -351,6 +362,17 @@ DIFFERENCES: Final = (
         on_tmpfs=True,
         on_mount=False,
         show=copy_within_a_file,
+    ),
+    Difference(
+        "stale-size",
+        "Without a cache, each name of a file has a size of its own in the client, which other "
+        "names and clients do not change until it is asked for: to read where they have cut it off "
+        "gives ENODATA.",
+        "fs/9p/vfs_inode_dotl.c:81, v9fs_test_new_inode_dotl; fs/9p/vfs_addr.c, v9fs_issue_read: "
+        "no NETFS_SREQ_HIT_EOF below i_size",
+        on_tmpfs=b"",
+        on_mount="ENODATA",
+        show=read_behind_a_new_end,
     ),
     Difference(
         "noatime-unsaid",

@@ -112,6 +112,13 @@ class Posix:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return fd
 
+    def _sized_fd(self, slot: int) -> int:
+        """The same, whose size the client has asked for after any change by another name
+        (stale-size)."""
+        fd = self._data_fd(slot)
+        os.fstat(fd)
+        return fd
+
     def _at(self, path: str) -> tuple[str, int]:
         """A path, and the descriptor of the directory that it is relative to."""
         if not path.startswith("@"):
@@ -147,19 +154,19 @@ class Posix:
         self._open[new], self._readings[new] = fd, reading
 
     def read(self, slot: int, count: int) -> bytes:
-        return os.read(self._fd(slot), count)
+        return os.read(self._sized_fd(slot), count)
 
     def write(self, slot: int, byte: int, count: int) -> int:
-        return os.write(self._fd(slot), fill(byte, count))
+        return os.write(self._sized_fd(slot), fill(byte, count))
 
     def pread(self, slot: int, count: int, offset: int) -> bytes:
-        return os.pread(self._fd(slot), count, offset)
+        return os.pread(self._sized_fd(slot), count, offset)
 
     def pwrite(self, slot: int, byte: int, count: int, offset: int) -> int:
-        return os.pwrite(self._fd(slot), fill(byte, count), offset)
+        return os.pwrite(self._sized_fd(slot), fill(byte, count), offset)
 
     def lseek(self, slot: int, offset: int, whence: int) -> int | str:
-        fd = self._data_fd(slot)
+        fd = self._sized_fd(slot)
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             return "a directory"  # which has places of its own; see ``rewind``
         return os.lseek(fd, offset, whence)
@@ -188,16 +195,16 @@ class Posix:
         fcntl.fcntl(self._fd(slot), fcntl.F_SETFL, flags)
 
     def copy_file_range(self, source: int, target: int, count: int, at: int, to: int) -> int:
-        return os.copy_file_range(self._fd(source), self._fd(target), count, at, to)
+        return os.copy_file_range(self._sized_fd(source), self._sized_fd(target), count, at, to)
 
     def read_mapped(self, slot: int, offset: int, count: int) -> bytes:
         with mmap.mmap(
-            self._data_fd(slot), offset + count, mmap.MAP_PRIVATE, mmap.PROT_READ
+            self._sized_fd(slot), offset + count, mmap.MAP_PRIVATE, mmap.PROT_READ
         ) as mapped:
             return mapped[offset : offset + count]
 
     def write_mapped(self, slot: int, byte: int, count: int, offset: int) -> None:
-        with mmap.mmap(self._data_fd(slot), offset + count) as mapped:
+        with mmap.mmap(self._sized_fd(slot), offset + count) as mapped:
             mapped[offset : offset + count] = fill(byte, count)
             mapped.flush()
 
