@@ -365,9 +365,8 @@ DIFFERENCES: Final = (
     ),
     Difference(
         "stale-size",
-        "Without a cache, each name of a file has a size of its own in the client, which other "
-        "names and clients do not change until it is asked for: to read where they have cut it off "
-        "gives ENODATA.",
+        "Without a cache, each name of a file has its own size in the client until it is asked "
+        "for again: to read where others have cut the file off gives ENODATA.",
         "fs/9p/vfs_inode_dotl.c:81, v9fs_test_new_inode_dotl; fs/9p/vfs_addr.c, v9fs_issue_read: "
         "no NETFS_SREQ_HIT_EOF below i_size",
         on_tmpfs=b"",

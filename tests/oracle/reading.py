@@ -39,30 +39,41 @@ class Reading:
     """The reading of one open directory, whichever descriptors share it."""
 
     def __init__(self) -> None:
-        self._verdict: Verdict | None = None
+        self.begin()
 
     def begin(self) -> None:
         """It goes back to its beginning."""
-        self._verdict = None
+        self._verdict: Verdict | None = None
+        self._is_blind = False
 
     def read_on(self, fd: int, count: int) -> str:
-        """Read at most *count* bytes of entries, or as many as the next one has."""
+        """Read at most *count* bytes of entries, or as many as the next one has.
+
+        What is read by a user who may not look a second time, nobody can judge.
+        """
         there = names_there(fd)
-        if self._verdict is None:
-            self._verdict = Verdict(there.copy())
+        self._is_blind |= there is None
         try:
             piece = entries(fd, count)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
             piece = entries(fd, ONE_ENTRY_BYTES)
+        if there is None or self._is_blind:
+            return "read"
+        if self._verdict is None:
+            self._verdict = Verdict(there.copy())
         return self._verdict.read(there, decode(piece), end=not piece)
 
 
-def names_there(directory: int) -> set[tuple[str, int]]:
-    """What a second look at an open directory sees; nothing in one that was removed."""
+def names_there(directory: int) -> set[tuple[str, int]] | None:
+    """What a second look at an open directory sees: nothing in one that was removed, and None
+    where the user may not look.
+    """
     try:
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
+    except PermissionError:
+        return None
     except OSError:
         return set()
     try:
