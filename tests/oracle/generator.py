@@ -41,8 +41,9 @@ VALUE_COUNTS: Final = (0, 1, 20, 300, 65_536, 65_537)
 IDS: Final = (0, 1234, 4321, 50, -1)
 KINDS: Final = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 OTHER_KINDS: Final = (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, 0o070000)
+LIST_OF_A_MODE: Final = "u::7 g::5 o::0"
 LISTS: Final = (
-    *("u::7 g::5 o::0", "u::7 u1234:7 g::5 m::7 o::0", "u::6 g::0 g50:6 m::4 o::0", ""),
+    *(LIST_OF_A_MODE, "u::7 u1234:7 g::5 m::7 o::0", "u::6 g::0 g50:6 m::4 o::0", ""),
     *("u::7 u4321:0 g::7 m::7 o::7", "u::7 u1234:7 g::5 o::0", "g::5 o::0", "u::8 g::5 o::0"),
 )
 
@@ -202,6 +203,11 @@ class Generator:
             flags,
         )
 
+    def access_list(self) -> tuple[str, str]:
+        kind = self.one(("access", "default"))
+        lists = LISTS if kind == "default" else [each for each in LISTS if each != LIST_OF_A_MODE]
+        return kind, self.one(lists)  # but for list-of-a-mode
+
     def byte_range(self) -> tuple[int, int]:
         return self.one((0, 1, 5, 10, 100)), self.one((0, 1, 5, 10, 100))
 
@@ -286,7 +292,7 @@ def attribute_draws(draw: Generator) -> dict[str, Callable[[], Sequence[Any]]]:
         "getxattr": lambda: (path(), draw.attribute()),
         "listxattr": lambda: (path(),),
         "removexattr": lambda: (path(), draw.attribute()),
-        "set_acl": lambda: (path(), one(("access", "default")), one(LISTS)),
+        "set_acl": lambda: (path(), *draw.access_list()),
         "get_acl": lambda: (path(), one(("access", "default"))),
         "umask": lambda: (one((0, 0o022, 0o077)),),
     }

@@ -175,12 +175,16 @@ class OpenFiles:
     def close(self, slot: int) -> None:
         file = self._file(slot)
         del self._open[slot]
-        if file.number in self._locked:
-            self._locked.discard(file.number)
-            self._lock(file, fcntl.F_UNLCK, 0, 0)
+        self._give_locks_back(file.fid, file.number)
         file.references -= 1
         if not file.references:
             self._client.clunk(file.fid)
+
+    def _give_locks_back(self, fid: int, number: int) -> None:
+        """A process that closes any descriptor of a file has no locks on it any more: fcntl(2)."""
+        if number in self._locked:
+            self._locked.discard(number)
+            self._lock(fid, fcntl.F_UNLCK, 0, 0)
 
     def dup(self, slot: int, new: int) -> None:
         file = self._file(slot)
@@ -279,8 +283,7 @@ class OpenFiles:
         fid = self._find(path)
         if not stat.S_ISDIR(self._names.attributes(fid).mode):
             refuse(errno.ENOTDIR)
-        self._ask(Tlopen(fid, os.O_RDONLY | os.O_DIRECTORY))
-        return sorted(name for name, _ in self._all_entries(fid))
+        return sorted(name for name, _ in self._all_entries_of(fid))
 
     def _all_entries(self, fid: int) -> list[tuple[str, int]]:
         found, cookie = [], 0
@@ -294,6 +297,7 @@ class OpenFiles:
         if not file.is_directory:
             refuse(errno.ENOTDIR)
         if not self._names.attributes(file.fid).nlink:
+            self._give_locks_back(file.fid, file.number)
             refuse(errno.ENOENT)
         there = set(self._all_entries_of(file.fid))
         if file.reading is None:
@@ -312,9 +316,12 @@ class OpenFiles:
         return file.reading.read(there, named, end=not entries)
 
     def _all_entries_of(self, directory: int) -> list[tuple[str, int]]:
+        """What a descriptor of its own sees, which is closed again."""
         fid = self._names.walk(directory)
-        self._ask(Tlopen(fid, os.O_RDONLY))
-        return self._all_entries(fid)
+        number = self._ask(Tlopen(fid, os.O_RDONLY | os.O_DIRECTORY)).qid.path
+        found = self._all_entries(fid)
+        self._give_locks_back(fid, number)
+        return found
 
     def rewind(self, slot: int) -> None:
         file = self._file(slot)
@@ -329,11 +336,11 @@ class OpenFiles:
             refuse(errno.EBADF)
         if kind == fcntl.F_WRLCK and not file.writable:
             refuse(errno.EBADF)
-        self._lock(file, kind, start, count)
+        self._lock(file.fid, kind, start, count)
         self._locked.add(file.number)
 
-    def _lock(self, file: OpenFile, kind: int, start: int, count: int) -> None:
-        asked = Tlock(file.fid, kind, 0, start, count, self._process, HOST)
+    def _lock(self, fid: int, kind: int, start: int, count: int) -> None:
+        asked = Tlock(fid, kind, 0, start, count, self._process, HOST)
         if self._ask(asked).status == LOCK_BLOCKED:
             refuse(errno.EAGAIN)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from tests.kernel.scenario import FULL, Scenario
 from tests.kernel.world import World
-from tests.oracle.differences import DIFFERENCES, MAPPED, PLAIN, Difference
+from tests.oracle.differences import DIFFERENCES, LISTED, PLAIN, Difference
 from tests.oracle.search import fresh_seed
 from tests.oracle.soak import MOUNTS, search_mount
 
@@ -30,7 +30,7 @@ for name in MOUNTS:
 def there_are_mounts_to_show_the_differences_on(world: World) -> None:
     world.tmpfs("tmpfs")
     world.mount(PLAIN)
-    world.mount(MAPPED, "trans=tcp,version=9p2000.L,cache=mmap")
+    world.mount(LISTED, "trans=tcp,version=9p2000.L,posixacl")
 
 
 def known(difference: Difference) -> Callable[[World], None]:

@@ -1,0 +1,240 @@
+"""Small programs that show what a mount does otherwise than tmpfs; each gets an empty directory."""
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from tests.oracle.acl import encode_acl
+from tests.oracle.compare import wait_for_tick
+from tests.oracle.posix import FLOCK, LIBC, NS, checked
+
+O_TMPFILE: Final = 0o20200000
+FS_IOC_GETFLAGS: Final = 0x80086601
+SEEK_HOLE: Final = 4
+LIBC_CHAR: Final = ctypes.c_char
+ACCESS_LIST: Final = "system.posix_acl_access"
+
+
+def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+
+
+def made(top: Path, data: bytes = b"data") -> str:
+    (top / "file").write_bytes(data)
+    return os.fspath(top / "file")
+
+
+def with_fd(path: str, flags: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function makes of a descriptor."""
+    fd = os.open(path, flags)
+    try:
+        return attempt(function, fd, *arguments)
+    finally:
+        os.close(fd)
+
+
+def in_child(function: Callable[[], bool]) -> bool:
+    """What is true in another process."""
+    child = os.fork()
+    if not child:
+        os._exit(0 if function() else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def times_that_are_set(top: Path) -> list[int]:
+    path = made(top)
+    os.utime(path, ns=(1_500_000_000 * NS + 123_456_789, -NS))
+    return [os.stat(path).st_atime_ns % NS, os.stat(path).st_mtime_ns]
+
+
+def fallocate(top: Path) -> Any:
+    return with_fd(made(top), os.O_RDWR, lambda fd: checked(LIBC.fallocate(fd, 0, 0, 4096)))
+
+
+def file_without_a_name(top: Path) -> Any:
+    return attempt(lambda: os.close(os.open(top, O_TMPFILE | os.O_RDWR, 0o600)))
+
+
+def renamed(top: Path, new: str, flags: int) -> Any:
+    made(top)
+    (top / "other").touch()
+    names = os.fsencode(top / "file"), os.fsencode(top / new)
+    return attempt(lambda: checked(LIBC.renameat2(-100, names[0], -100, names[1], flags)))
+
+
+def hole(top: Path) -> Any:
+    path = made(top)
+    os.truncate(path, 1 << 20)
+    return with_fd(path, os.O_RDONLY, os.lseek, 0, SEEK_HOLE)
+
+
+def end_of_directory(top: Path) -> Any:
+    return type(with_fd(os.fspath(top), os.O_RDONLY, os.lseek, 0, os.SEEK_END)).__name__
+
+
+def append_switched_off(top: Path) -> bytes:
+    path = made(top)
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+    os.pwrite(fd, b"DA", 0)
+    os.close(fd)
+    return Path(path).read_bytes()
+
+
+def two_kinds_of_lock(top: Path) -> bool:
+    path = made(top)
+    fd = os.open(path, os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+
+    def other() -> bool:
+        other_fd = os.open(path, os.O_RDWR)
+        return attempt(fcntl.lockf, other_fd, fcntl.LOCK_EX | fcntl.LOCK_NB) is None
+
+    free = in_child(other)
+    os.close(fd)
+    return free
+
+
+def asked_for_a_shared_lock(top: Path) -> bool:
+    path = made(top)
+    fd = os.open(path, os.O_RDWR)
+    fcntl.lockf(fd, fcntl.LOCK_SH)
+
+    def other() -> bool:
+        other_fd = os.open(path, os.O_RDWR)
+        asked = struct.pack(FLOCK, fcntl.F_RDLCK, 0, 0, 0, 0)
+        answer = struct.unpack(FLOCK, fcntl.fcntl(other_fd, fcntl.F_GETLK, asked))
+        return bool(answer[0] == fcntl.F_UNLCK)
+
+    free = in_child(other)
+    os.close(fd)
+    return free
+
+
+def moved_atime(path: str, function: Callable[..., Any], *arguments: Any, flags: int = 0) -> bool:
+    """Whether what a function does with a descriptor moves the access time."""
+    os.utime(path, (1, 1))
+    fd = os.open(path, os.O_RDWR | flags)
+    function(fd, *arguments)
+    os.close(fd)
+    return os.stat(path).st_atime_ns != NS
+
+
+def empty_read(top: Path) -> bool:
+    return moved_atime(made(top), os.read, 0)
+
+
+def mapped_hole(top: Path) -> bool:
+    """Whether it moves the access time to look at a hole through a mapping."""
+    path = made(top)
+    with open(path, "r+b", buffering=0) as file:
+        os.ftruncate(file.fileno(), 8192)
+        os.utime(path, (1, 1))
+        with mmap.mmap(file.fileno(), 8192, mmap.MAP_PRIVATE, mmap.PROT_READ) as mapped:
+            assert mapped[8000] == 0
+    return os.stat(path).st_atime_ns != NS
+
+
+def read_behind_a_new_end(top: Path) -> Any:
+    """What is read of a file that was emptied by another name."""
+    path = made(top)
+    fd = os.open(path, os.O_RDWR)
+    os.link(path, top / "other")
+    os.close(os.open(top / "other", os.O_WRONLY | os.O_TRUNC))
+    seen = attempt(os.read, fd, 4096)
+    os.close(fd)
+    return seen
+
+
+def copy_within_a_file(top: Path) -> bool:
+    """Whether the access time moves, which was later than any change before."""
+    path = made(top)
+    fd = os.open(path, os.O_RDWR)
+    wait_for_tick()
+    os.read(fd, 4)
+    wait_for_tick()
+    before = os.fstat(fd).st_atime_ns
+    os.copy_file_range(fd, fd, 1, 0, 2)
+    moved = os.fstat(fd).st_atime_ns != before
+    os.close(fd)
+    return moved
+
+
+def unwanted_access_time(top: Path) -> bool:
+    return moved_atime(made(top), os.read, 4, flags=os.O_NOATIME)
+
+
+def shared_mapping(top: Path) -> Any:
+    def mapped(fd: int) -> None:
+        mmap.mmap(fd, 4).close()
+
+    return with_fd(made(top), os.O_RDWR, mapped)
+
+
+def removed_working_directory(top: Path) -> Any:
+    (top / "gone").mkdir()
+    fd = os.open(top / "gone", os.O_PATH)
+    (top / "gone").rmdir()
+    before = os.open(".", os.O_PATH)
+    os.fchdir(fd)
+    seen = attempt(lambda: os.stat(".").st_nlink)
+    os.fchdir(before)
+    os.close(before)
+    os.close(fd)
+    return seen
+
+
+def emptied_attribute(top: Path) -> Any:
+    path = made(top)
+    os.setxattr(path, "user.a", b"value")
+    os.setxattr(path, "user.a", b"", os.XATTR_REPLACE)
+    return attempt(os.getxattr, path, "user.a")
+
+
+def lease(top: Path) -> Any:
+    return with_fd(made(top), os.O_RDONLY, fcntl.fcntl, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+
+
+def file_flags(top: Path) -> Any:
+    asked = with_fd(made(top), os.O_RDONLY, fcntl.ioctl, FS_IOC_GETFLAGS, bytes(8))
+    return asked if isinstance(asked, str) else "flags"
+
+
+def list_without_posixacl(top: Path) -> Any:
+    return attempt(os.setxattr, made(top), ACCESS_LIST, encode_acl("u::7 g::7 o::7"))
+
+
+def list_that_is_a_mode(top: Path) -> Any:
+    """What is read back of a list that says no more than a mode, of a file that stays open."""
+    path = made(top)
+    fd = os.open(path, os.O_RDONLY)
+    os.setxattr(path, ACCESS_LIST, encode_acl("u::7 g::5 o::0"))
+    seen = attempt(os.getxattr, path, ACCESS_LIST)
+    os.close(fd)
+    return seen if isinstance(seen, str) else "a list"
+
+
+def birth(top: Path) -> bool:
+    """Whether statx(2) tells when a file was made (STATX_BTIME)."""
+    buffer = bytearray(256)
+    raw = (LIBC_CHAR * 256).from_buffer(buffer)
+    checked(LIBC.statx(-100, os.fsencode(made(top)), 0, 0x800, raw))
+    return bool(struct.unpack_from("<I", buffer)[0] & 0x800)
+
+
+def handle(top: Path) -> Any:
+    """The handle by which a file could be opened again (name_to_handle_at(2))."""
+    buffer = bytearray(struct.pack("<Ii", 120, 0) + bytes(120))
+    raw = (LIBC_CHAR * len(buffer)).from_buffer(buffer)
+    mount = (LIBC_CHAR * 4)()
+    asked = -100, os.fsencode(made(top)), raw, mount, 0
+    return attempt(lambda: checked(LIBC.name_to_handle_at(*asked)))
