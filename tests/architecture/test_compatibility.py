@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import importlib.util
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -82,9 +81,6 @@ def test_limits_of_files_are_as_large_as_the_page_says() -> None:
     assert said["file_bytes"].startswith(f"{default.file_bytes:,} ")
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("tests.oracle") is None, reason="the oracle is not in this checkout"
-)
 def test_the_page_has_the_differences_of_the_oracle() -> None:
     known = {difference.name for difference in importlib.import_module(ORACLE).DIFFERENCES}
     assert {row[0].strip("`") for row in DIFFERENCES if len(row) == 3} == known
