@@ -89,7 +89,6 @@ def test_a_report_names_the_machine_and_the_versions() -> None:
 
 
 def test_charts_are_drawn_and_are_the_same_every_time(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     written = a_report().write(tmp_path)
     pictures = [path for path in written if path.suffix == ".svg"]
     assert {path.stem for path in pictures} == {"wire-small-1", "wire-bulk"}
@@ -103,7 +102,6 @@ def test_charts_are_drawn_and_are_the_same_every_time(tmp_path: Path) -> None:
 
 
 def test_lines_leave_out_what_was_not_measured(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     series = [Series("read", [1, 10, 100], [1.0, None, 1.1])]
     chart = Chart("lines", "Lines", "bytes", "cost", series, "lines", x_is_log=True)
     path = draw(chart, tmp_path)
