@@ -43,18 +43,17 @@ from ram9.protocol.messages import (
 )
 from ram9.server.dispatch import guards
 from ram9.server.fids import Fid, WrittenValue
+from ram9.server.operations.attributes import CAPABILITY, SET_ID_BITS
 from ram9.server.operations.files import check_open
 from ram9.server.operations.walk import named_by
 from ram9.server.session import Session
 from ram9.storage import permissions
 from ram9.storage.acls import ACCESS
-from ram9.storage.errors import Errno, FileSystemError
+from ram9.storage.errors import FileSystemError
 from ram9.storage.inodes import Directory, File, Inode, Symlink, check_kind, check_target
 from ram9.storage.limits import XATTR_NAME_BYTES_MAX, XATTR_VALUE_BYTES_MAX
 from ram9.storage.permissions import READ, WRITE, Credentials, may, require
 
-CAPABILITY: Final = b"security.capability"
-SET_ID_BITS: Final = stat.S_ISUID | stat.S_ISGID
 NOW_TIMES: Final = SETATTR_ATIME | SETATTR_MTIME
 SET_TIMES: Final = SETATTR_ATIME_SET | SETATTR_MTIME_SET
 
@@ -115,7 +114,9 @@ def mkdir(session: Session, request: Tmkdir) -> Tmkdir:
     fid = session.fids[request.dfid]
     permissions.check_create(user_of(fid), fid.inode, request.name)
     gid = permissions.new_group(user_of(fid), fid.inode, request.gid)
-    return Tmkdir(request.dfid, request.name, request.mode, gid)
+    inherited = fid.inode.mode & stat.S_ISGID
+    mode = request.mode & (0o1777 | inherited)  # vfs_mkdir, fs/namei.c
+    return Tmkdir(request.dfid, request.name, mode, gid)
 
 
 @guards(Tsymlink)
@@ -242,7 +243,8 @@ def _only_drops_privileges(inode: Inode, request: Tsetattr) -> bool:
     a mode without set-ID bits, which may be gone by now, and unlike chmod(2) without a ctime."""
     valid = request.valid
     if (
-        valid & (SETATTR_UID | SETATTR_GID)
+        not isinstance(inode, File)
+        or valid & (SETATTR_UID | SETATTR_GID)
         or valid & (SETATTR_CTIME | SETATTR_SIZE) == SETATTR_CTIME
     ):
         return False
@@ -292,30 +294,40 @@ def xattrcreate(session: Session, request: Txattrcreate) -> Txattrcreate:
     name = request.name
     if len(name) > XATTR_NAME_BYTES_MAX or request.attr_size > XATTR_VALUE_BYTES_MAX:
         return request  # ERANGE, E2BIG
-    is_removal = not request.attr_size and request.flags & XATTR_REPLACE
-    is_needed_to_write = (is_removal and name == CAPABILITY) or _is_as_long(fid, request)
-    if not (is_needed_to_write and _writes(session, fid)):
-        permissions.check_set_xattr(user_of(fid), fid.inode, name)
+    _check_set_xattr(session, fid, name, request.attr_size, request.flags)
     return request
 
 
-def _is_as_long(fid: Fid, request: Txattrcreate) -> bool:
-    known = fid.inode.xattrs.get(ACCESS) if fid.inode.xattrs else None
-    return request.name == ACCESS and known is not None and len(known) == request.attr_size
+def _check_set_xattr(session: Session, fid: Fid, name: bytes, size: int, flags: int) -> None:
+    """Refuse what the user may not set; but Linux sends as the writer what a write takes with it:
+    that a file's capabilities are gone, and with posixacl its access list as it is."""
+    inode = fid.inode
+    known = (inode.xattrs or {}).get(ACCESS)
+    is_removal = not size and flags & XATTR_REPLACE
+    is_same_list = name == ACCESS and known is not None and len(known) == size
+    is_needed_to_write = isinstance(inode, File) and (
+        (is_removal and name == CAPABILITY) or is_same_list
+    )
+    if not (is_needed_to_write and _writes(session, fid)):
+        permissions.check_set_xattr(user_of(fid), inode, name)
 
 
 @guards(Tclunk)
 def clunk(session: Session, request: Tclunk) -> Tclunk:
-    """An access list that somebody else than the owner sets must be the one that is there."""
+    """What may be set is decided again when it is set: the inode may be another's by now."""
     fid = session.fids[request.fid]
     value = fid.value
-    if (
-        isinstance(value, WrittenValue)
-        and value.name == ACCESS
-        and not user_of(fid).owns(fid.inode)
-    ):
-        known = (fid.inode.xattrs or {}).get(ACCESS)
-        if bytes(value.data) != known and not isinstance(fid.inode, Symlink):
+    if isinstance(value, WrittenValue):
+        try:
+            _check_set_xattr(session, fid, value.name, value.size_bytes, value.flags)
+            known = (fid.inode.xattrs or {}).get(ACCESS)
+            if (
+                value.name == ACCESS
+                and bytes(value.data) != known
+                and not isinstance(fid.inode, Symlink)
+            ):
+                permissions.check_owner(user_of(fid), fid.inode)
+        except FileSystemError:
             session.clunk(request.fid)
-            raise FileSystemError(Errno.EPERM)
+            raise
     return request

@@ -1,5 +1,6 @@
 """One client's state: what was agreed on, its fids, its locks."""
 
+from collections import Counter
 from collections.abc import Callable, Hashable
 from itertools import islice
 from typing import Final
@@ -64,6 +65,7 @@ class Session:
         "_late",
         "_opens",
         "_reply_bytes_max",
+        "_writers",
         "counters",
         "credentials_of",
         "data_bytes_max",
@@ -112,6 +114,7 @@ class Session:
         self.on_late: Callable[[], None] = keep
         self._late: list[bytes] = []
         self._opens: dict[Inode, int] = {}  # open fids
+        self._writers: Counter[tuple[Inode, int]] = Counter()  # those for writing, by user
         self.values_bytes = 0
 
     def put(self, number: int, fid: Fid, source: int = NOFID) -> None:
@@ -150,7 +153,7 @@ class Session:
         if fid.opened:
             if self.waiting:
                 self.waiting_locks.refuse(self, fid)
-            self._note_closed(inode)
+            self._note_closed(fid)
         self.filesystem.release(inode)
         return fid
 
@@ -165,8 +168,7 @@ class Session:
             self.waiting_locks.leave(waiter)
         self._late.clear()
         for inode, owners in list(self.locked.items()):
-            for owner in list(owners):
-                self.unlock(inode, owner, 0, OFFSET_MAX)
+            self._unlock_all(inode, owners)
 
     def forget(self, count_max: int) -> bool:
         """Clunk up to *count_max* fids; True when none is left."""
@@ -197,16 +199,16 @@ class Session:
             raise FileSystemError(Errno.EBADF)
         return fid
 
-    def note_opened(self, inode: Inode) -> None:
-        """Count an open fid of *inode*."""
+    def note_opened(self, fid: Fid) -> None:
+        """Count an open fid."""
+        inode = fid.inode
         self._opens[inode] = self._opens.get(inode, 0) + 1
+        if fid.writable:
+            self._writers[inode, fid.attachment.uid] += 1
 
     def writes(self, inode: Inode, uid: int) -> bool:
         """Whether a fid of the user *uid* is open for writing to *inode*."""
-        return inode in self._opens and any(
-            fid.inode is inode and fid.writable and fid.attachment.uid == uid
-            for fid in self.fids.values()
-        )
+        return (inode, uid) in self._writers
 
     def hold_value(self, count_bytes: int) -> None:
         """Hold more bytes of attribute values, or fewer; ENOMEM beyond what is bearable."""
@@ -218,16 +220,22 @@ class Session:
         self.values_bytes += count_bytes
         self.counters.values_bytes += count_bytes
 
-    def _note_closed(self, inode: Inode) -> None:
+    def _note_closed(self, fid: Fid) -> None:
         """Uncount an open fid; with the last one go this session's locks on the inode.
 
         The Linux client unlocks when it closes; this is for those that do not.
         """
+        inode = fid.inode
+        if fid.writable:
+            writer = inode, fid.attachment.uid
+            self._writers[writer] -= 1
+            if not self._writers[writer]:
+                del self._writers[writer]
         self._opens[inode] -= 1
         if not self._opens[inode]:
             del self._opens[inode]
-            for owner in list(self.locked.get(inode, ())):
-                self.unlock(inode, owner, 0, OFFSET_MAX)
+            if owners := self.locked.get(inode):
+                self._unlock_all(inode, owners)
 
     def answer_late(self, tag: int, reply: Message) -> None:
         """Answer a request that was not answered at once."""
@@ -287,6 +295,18 @@ class Session:
             self._forget_owner(inode, owner)
         if is_freed:
             self.waiting_locks.wake(inode, start, last)
+
+    def _unlock_all(self, inode: Inode, owners: set[Hashable]) -> None:
+        """Give back all that *owners*, who are all of this session, have locked."""
+        locks = inode.locks
+        assert locks is not None
+        before = len(locks)
+        locks.release_all(owners)
+        self.counters.locks += len(locks) - before
+        if not locks:
+            inode.locks = None
+        del self.locked[inode]
+        self.waiting_locks.wake(inode, 0, OFFSET_MAX)  # once: all who wait are looked at
 
     def _forget_owner(self, inode: Inode, owner: Hashable) -> None:
         owners = self.locked.get(inode)

@@ -59,6 +59,6 @@ class Users:
             return Credentials(uid, NOBODY_GID)
         try:
             gid, groups = self._find(uid)
-        except (KeyError, OSError):
+        except KeyError:
             return Credentials(uid, NOBODY_GID)
         return Credentials(uid, gid, frozenset(groups))

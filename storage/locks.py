@@ -10,7 +10,7 @@ Three orders are kept, so that a request costs the logarithm of how many locks t
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Set
 from typing import Final, NamedTuple
 
 OFFSET_MAX: Final = 2**63 - 1  # the last byte of a lock that goes to the end, whatever the size
@@ -128,6 +128,14 @@ class Locks:
         if not own:
             del self._of_owner[owner]
         return low < high
+
+    def release_all(self, owners: Set[Hashable]) -> None:
+        """Free all that *owners*, who have some, have; costs what is held by all, once."""
+        self._exclusive = [lock for lock in self._exclusive if lock.owner not in owners]
+        self._shared = [lock for lock in self._shared if lock.owner not in owners]
+        self._shared_lasts = sorted(lock.last for lock in self._shared)
+        for owner in owners:
+            del self._of_owner[owner]
 
     def splits(self, owner: Hashable, start: int, last: int) -> bool:
         """Whether to release [start, last] makes two locks of one."""

@@ -37,7 +37,8 @@ BLOCK_BYTES: Final = 4096
 NS: Final = 1_000_000_000
 SIGNED_MAX: Final = 2**63 - 1
 MASK_64: Final = 2**64 - 1
-SET_ID_BITS: Final = 0o6000
+SET_ID_BITS: Final = stat.S_ISUID | stat.S_ISGID
+CAPABILITY: Final = b"security.capability"
 NO_ID: Final = 2**32 - 1  # (uid_t) -1, which chown(2) takes for "leave it"
 
 
@@ -120,6 +121,8 @@ def setattr_(session: Session, request: Tsetattr) -> Rsetattr:
         atime_ns=atime_ns,
         mtime_ns=mtime_ns,
     )
+    if valid & changes and isinstance(inode, File):
+        drop_capability(session, fid, inode)
     if valid & SETATTR_CTIME:
         inode.touch_attributes(now_ns)
     return Rsetattr()
@@ -142,6 +145,13 @@ def statfs(session: Session, request: Tstatfs) -> Rstatfs:
         session.filesystem.root.number,
         NAME_BYTES_MAX,
     )
+
+
+def drop_capability(session: Session, fid: Fid, file: File) -> None:
+    """Where the server checks, a change of what *file* holds takes its capabilities away
+    (cap_inode_killpriv); a trusted client does so itself."""
+    if fid.attachment.credentials is not None and CAPABILITY in (file.xattrs or ()):
+        session.filesystem.remove_xattr(file, CAPABILITY)
 
 
 def without_set_id(fid: Fid, file: File) -> int:

@@ -24,7 +24,7 @@ from ram9.protocol.messages import (
 )
 from ram9.server.dispatch import answers
 from ram9.server.fids import Fid, ReadValue, WrittenValue
-from ram9.server.operations.attributes import SET_ID_BITS, without_set_id
+from ram9.server.operations.attributes import SET_ID_BITS, drop_capability, without_set_id
 from ram9.server.operations.xattrs import write_value
 from ram9.server.session import Session, directory_of
 from ram9.storage.errors import Errno, FileSystemError
@@ -113,8 +113,8 @@ def write(session: Session, request: Twrite) -> Rwrite:
     if fid.writable and isinstance(inode, File):
         offset = inode.content.size_bytes if fid.append else request.offset
         written = session.filesystem.write(inode, offset, data)
-        if inode.mode & SET_ID_BITS and fid.attachment.uid and written:
-            _drop_set_id(session, fid, inode)
+        if fid.attachment.uid and written and (inode.mode & SET_ID_BITS or inode.xattrs):
+            _drop_privileges(session, fid, inode)
         return Rwrite(written)
     if isinstance(fid.value, WrittenValue):
         return Rwrite(write_value(session, fid.value, request.offset, data))
@@ -152,8 +152,8 @@ class LandingWrite:
             written = filesystem.write(file, file.content.size_bytes, data)
         else:
             written = filesystem.commit(file, landing)
-        if file.mode & SET_ID_BITS and self._fid.attachment.uid:
-            _drop_set_id(self._session, self._fid, file)
+        if self._fid.attachment.uid and (file.mode & SET_ID_BITS or file.xattrs):
+            _drop_privileges(self._session, self._fid, file)
         return Rwrite(written)
 
 
@@ -185,20 +185,23 @@ def check_open(inode: Inode, flags: int) -> None:
 def _open(session: Session, fid: Fid, flags: int) -> None:
     access = flags & O_ACCMODE
     fid.opened = True
-    session.note_opened(fid.inode)
     fid.readable = access in (O_RDONLY, O_RDWR)
     fid.writable = access in (O_WRONLY, O_RDWR)
     # A caching client opens for both and keeps APPEND, but writes back whole pages at their own
     # offsets (fs/9p/vfs_file.c): appending those would double what is there.
     fid.append = access == O_WRONLY and bool(flags & O_APPEND)
+    session.note_opened(fid)
 
 
 def _empty(session: Session, fid: Fid, file: File) -> None:
     mode = without_set_id(fid, file) if fid.attachment.uid else file.mode
     now_ns = session.filesystem.now_ns()
     session.filesystem.set_attributes(file, size_bytes=0, mode=mode, mtime_ns=now_ns)
+    drop_capability(session, fid, file)
 
 
-def _drop_set_id(session: Session, fid: Fid, file: File) -> None:
+def _drop_privileges(session: Session, fid: Fid, file: File) -> None:
     """A write by somebody else than root takes away set-user-ID, and set-group-ID of a program."""
-    session.filesystem.set_attributes(file, mode=without_set_id(fid, file))
+    if file.mode & SET_ID_BITS:
+        session.filesystem.set_attributes(file, mode=without_set_id(fid, file))
+    drop_capability(session, fid, file)

@@ -82,7 +82,7 @@ def getlock(session: Session, request: Tgetlock) -> Rgetlock:
     Linux always asks with the type UNLCK (fs/9p/vfs_file.c), so that we cannot know for what:
     then it is answered as for a lock to write.
     """
-    inode = session.fids[request.fid].inode
+    inode = session.opened(request.fid).inode
     owner: Owner = (session.number, request.proc_id, request.client_id)
     last = _last(request.start, request.length)
     probe = Lock(request.start, last, owner, exclusive=request.type != LOCK_TYPE_RDLCK)

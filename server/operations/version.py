@@ -55,11 +55,26 @@ def attach(session: Session, request: Tattach) -> Rattach:
     uid = request.n_uname
     if uid == NONUNAME:
         uid = ROOT_UID if request.uname == b"root" else NOBODY_UID
-    user = session.credentials_of(uid) if session.credentials_of is not None else None
+    user = _credentials(session, uid, request.aname)
     root = _directory(session, request.aname, user)
     session.put(request.fid, Fid(root, Attachment(root, uid, user)))
     session.report("attached", {"uname": request.uname, "uid": uid, "aname": request.aname})
     return Rattach(session.qid(root))
+
+
+def _credentials(session: Session, uid: int, aname: bytes) -> Credentials | None:
+    """Who *uid* is, where that is asked; EIO if the user database does not answer.
+
+    Not knowing somebody's groups must not let anybody in: a list may keep a group out.
+    """
+    if session.credentials_of is None:
+        return None
+    try:
+        return session.credentials_of(uid)
+    except OSError as error:
+        reason = f"the groups of user {uid} are not to be had: {error}"
+        session.report("attach refused", {"aname": aname, "reason": reason})
+        raise FileSystemError(Errno.EIO) from error
 
 
 class RflushBehind(Message):

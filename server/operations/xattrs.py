@@ -76,7 +76,7 @@ def commit_value(session: Session, fid: Fid, value: WrittenValue) -> None:
     else:
         filesystem.set_xattr(inode, value.name, bytes(value.data))
     user = fid.attachment.credentials
-    if user is not None and value.name == acls.ACCESS:
+    if user is not None and value.name == acls.ACCESS and user.owns(inode):
         # As chmod(2) does (posix_acl_update_mode); a trusted client sends that.
         mode = changed_mode(user, inode.gid, inode.mode)
         if mode != inode.mode:

@@ -173,13 +173,13 @@ def test_the_lock_in_the_way_is_told(client: Client, other: Client, file: int) -
     assert client.getlock(file, UNLCK) == Rgetlock(WRLCK, 50, 0, 8, b"host")
 
 
-def test_asking_needs_no_open_file_and_changes_nothing(client: Client, other: Client) -> None:
-    client.make(b"file")
+def test_asking_needs_an_open_file_and_changes_nothing(client: Client, file: int) -> None:
+    """Whoever got to a file could find out which process of which host had locked it."""
     with client.server.unchanged():
-        assert client.getlock(client.walk(b"file")).type == UNLCK
-    assert client.refused(Tgetlock(ROOT, UNLCK, 2**63, 0, 1, b"")) is Errno.EINVAL
-    assert client.refused(Tgetlock(ROOT, UNLCK, 1, 2**63, 1, b"")) is Errno.EOVERFLOW
-    assert other.getlock(ROOT).type == UNLCK
+        assert client.getlock(file).type == UNLCK
+    assert client.refused(Tgetlock(file, UNLCK, 2**63, 0, 1, b"")) is Errno.EINVAL
+    assert client.refused(Tgetlock(file, UNLCK, 1, 2**63, 1, b"")) is Errno.EOVERFLOW
+    assert client.refused(Tgetlock(ROOT, UNLCK, 0, 0, 1, b"")) is Errno.EBADF
 
 
 def test_a_host_name_that_would_not_fit_into_a_reply_is_refused(client: Client, file: int) -> None:
@@ -191,7 +191,7 @@ def test_a_host_name_that_would_not_fit_into_a_reply_is_refused(client: Client, 
     assert client.refused(Tlock(file, WRLCK, 0, 0, 0, 1, name + b"h")) is Errno.EINVAL
     assert client.call(Tlock(file, WRLCK, 0, 0, 0, 1, name)).status == SUCCESS
     small = client.server.connect(msize=4096)
-    assert small.getlock(small.walk(b"file")).client_id == name
+    assert small.getlock(small.open(b"file")).client_id == name
 
 
 # The end of locks

@@ -2,7 +2,7 @@
 have. tests/property/test_permissions_against_tmpfs.py compares the rules with Linux's own."""
 
 import stat
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import pytest
 from tests.access_lists import access_list
@@ -37,7 +37,7 @@ from ram9.protocol.messages import (
 )
 from ram9.server.connection import GUARDED, UNVERSIONED, VERSIONED
 from ram9.server.dispatch import GUARDS, HANDLERS
-from ram9.storage.acls import ACCESS, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ
+from ram9.storage.acls import ACCESS, DEFAULT, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ
 from ram9.storage.errors import Errno
 from ram9.storage.permissions import Credentials
 
@@ -64,7 +64,7 @@ UNGUARDED = {
     "Tstatfs": "everybody may",
     "Treadlink": "whoever gets there may",
     "Tlock": "decided when it was opened; flock(2) locks what is open for reading",
-    "Tgetlock": "whoever gets there may",
+    "Tgetlock": "decided when it was opened",
 }
 
 
@@ -470,6 +470,87 @@ def test_a_writer_sets_the_list_again_that_is_there(owner: Client, stranger: Cli
     assert stranger.refused(Txattrcreate(path, ACCESS, 0, 0)) is Errno.EPERM
     owner.setattr(owner.walk(b"file"), CHMOD, mode=0o700)
     assert stranger.refused(Txattrcreate(path, ACCESS, len(value), 0)) is Errno.EPERM
+
+
+CAPABILITY = b"security.capability"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda user, _root: user.write(user.open(b"file", flags=O_WRONLY), b"code"),
+        lambda user, _root: (
+            user.land(Twrite(user.open(b"file", flags=O_WRONLY), 0, b"x" * 40_000))
+            and user.arrive()
+        ),
+        lambda user, _root: user.setattr(user.walk(b"file"), TRUNCATE, size=2),
+        lambda user, _root: user.call(Tlopen(user.walk(b"file"), O_WRONLY | O_TRUNC)),
+        lambda user, _root: user.call(Tlcreate(user.walk(), b"file", O_WRONLY | O_TRUNC, 0, 0)),
+        lambda _user, root: root.setattr(root.walk(b"file"), CHOWN, uid=STRANGER),
+    ],
+    ids=["write", "large write", "truncate", "open", "create", "chown"],
+)
+def test_capabilities_do_not_outlive_what_they_were_given_to(
+    root: Client, stranger: Client, change: Callable[[Client, Client], object]
+) -> None:
+    """Who spoke to the server without Linux put code of their own behind a file's capabilities."""
+    root.make(b"file", mode=0o777)
+    root.setxattr(root.walk(b"file"), CAPABILITY, b"all")
+    change(stranger, root)
+    assert root.getxattr(root.walk(b"file"), b"") == b""
+
+
+@pytest.mark.parametrize("name", [DEFAULT, b"user.name"])
+def test_what_was_once_allowed_is_asked_again_when_a_value_is_set(
+    root: Client, owner: Client, name: bytes
+) -> None:
+    """Who had owned a directory gave it a list that let them into what others made in it later."""
+    owner.mkdir(b"directory", mode=0o700)
+    value = access_list((USER_OBJ, 7), (GROUP_OBJ, 0), (OTHER, 7))
+    writer = owner.writer(owner.walk(b"directory"), name, len(value))
+    owner.write(writer, value)
+    root.setattr(root.walk(b"directory"), CHOWN, uid=STRANGER)
+    assert owner.refused(Tclunk(writer)) in (Errno.EPERM, Errno.EACCES)
+    assert owner.refused(Tclunk(writer)) is Errno.EBADF
+    assert root.getxattr(root.walk(b"directory"), b"") == b""
+
+
+def test_the_group_of_a_directory_is_kept_by_who_makes_files_in_it(
+    owner: Client, stranger: Client
+) -> None:
+    """A write takes such bits away from files only; anybody could take them from directories."""
+    owner.mkdir(b"directory", mode=0o2777)
+    owner.setattr(owner.walk(b"directory"), CHMOD, mode=0o2777)
+    path = stranger.walk(b"directory")
+    for valid in (DROP_PRIVILEGES, CHMOD):
+        request = set_attributes(path, valid, mode=0o40777)
+        assert stranger.refused(request) is Errno.EPERM
+    value = access_list((USER_OBJ, 7), (USER, 7, STRANGER), (GROUP_OBJ, 7), (MASK, 7), (OTHER, 7))
+    owner.setxattr(owner.walk(b"directory"), ACCESS, value)
+    value = owner.getxattr(owner.walk(b"directory"), ACCESS)
+    assert stranger.refused(Txattrcreate(path, ACCESS, len(value), 0)) is Errno.EPERM
+    assert owner.stat(b"directory").mode & 0o7777 == 0o2777
+
+
+def test_a_directory_is_not_made_with_set_id_bits(owner: Client) -> None:
+    """mkdir(2) has none; that of the group is the parent's, which Linux clients send."""
+    owner.mkdir(b"directory", mode=0o7777)
+    assert owner.stat(b"directory").mode & 0o7777 == 0o1777
+    owner.setattr(owner.walk(b"directory"), CHMOD, mode=0o2777)
+    owner.mkdir(b"below", mode=0o6777, at=owner.walk(b"directory"))
+    assert owner.stat(b"directory", b"below").mode & 0o7777 == 0o2777
+
+
+def test_nobody_comes_in_while_the_user_database_does_not_answer(server: Server) -> None:
+    """They were in no group then, which may let in whom a list keeps out."""
+    client = server.connect(uid=OWNER)
+
+    def fail(_uid: int) -> Credentials:
+        raise OSError("the directory service does not answer")
+
+    client.session.credentials_of = fail
+    assert client.refused(Tattach(9, NOFID, b"", b"", MEMBER)) is Errno.EIO
+    assert server.reports[-1][0] == "attach refused"
 
 
 def test_capabilities_are_read_by_everybody(owner: Client, stranger: Client) -> None:

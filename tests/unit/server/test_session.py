@@ -5,12 +5,14 @@ import stat
 import pytest
 from tests.client import ROOT, Client, Server
 
-from ram9.protocol.constants import LOCK_TYPE_WRLCK, NOFID
+from ram9.protocol.constants import LOCK_TYPE_WRLCK, NOFID, O_WRONLY
 from ram9.protocol.messages import Tlock, Twalk
 from ram9.server import session
 from ram9.server.fids import Attachment, Fid
 from ram9.server.session import directory_of, ignore
+from ram9.server.waiting import WaitingLocks
 from ram9.storage.errors import Errno, FileSystemError
+from ram9.storage.locks import OFFSET_MAX
 
 
 @pytest.fixture
@@ -114,3 +116,34 @@ def test_fids_of_all_are_limited_by_what_there_is_memory_for(client: Client) -> 
     with pytest.raises(FileSystemError, match="ENFILE"):
         bounded.put(2, Fid(filesystem.root, attachment))
     bounded.close()
+
+
+def test_writers_are_known_by_user(client: Client) -> None:
+    file = client.create(b"file")
+    inode = client.session.fids[file].inode
+    again = client.open(b"file", flags=O_WRONLY)
+    client.open(b"file")
+    uid = client.session.fids[file].attachment.uid
+    assert client.session.writes(inode, uid)
+    assert not client.session.writes(inode, uid + 1)
+    client.clunk(file)
+    assert client.session.writes(inode, uid)
+    client.clunk(again)
+    assert not client.session.writes(inode, uid)
+
+
+def test_who_waits_is_looked_at_once_when_a_client_goes(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two thousand owners of locks gone, a thousand that waited were looked at as often."""
+    file = client.create(b"file")
+    for process in range(20):
+        client.lock(file, start=process, length=1, process=process)
+    woken: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        WaitingLocks, "wake", lambda _self, _inode, start, last: woken.append((start, last))
+    )
+    client.session.let_go()
+    assert woken == [(0, OFFSET_MAX)]
+    assert client.server.counters.locks == 0
+    client.server.verify()

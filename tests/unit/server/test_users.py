@@ -41,11 +41,19 @@ def test_a_user_is_in_the_groups_that_the_database_tells(known: Users) -> None:
     assert (user.uid, user.gid, user.groups) == (5, 50, {50, 7})
 
 
-@pytest.mark.parametrize("uid", [1, 6])
-def test_somebody_unknown_is_in_no_group(known: Users, uid: int) -> None:
-    user = known.credentials(uid)
-    assert (user.uid, user.gid, user.groups) == (uid, NOBODY_GID, frozenset())
+def test_somebody_unknown_is_in_no_group(known: Users) -> None:
+    user = known.credentials(1)
+    assert (user.uid, user.gid, user.groups) == (1, NOBODY_GID, frozenset())
     assert not user.is_in(NOBODY_GID)
+
+
+def test_a_database_that_does_not_answer_is_not_one_that_knows_nobody(
+    known: Users, database: Database
+) -> None:
+    for _ in range(2):
+        with pytest.raises(OSError, match="does not answer"):
+            known.credentials(6)
+    assert database.asked == [6, 6]
 
 
 def test_root_and_nobody_are_known_without_asking(known: Users, database: Database) -> None:

@@ -225,3 +225,15 @@ class LocksMachine(RuleBasedStateMachine):
 
 TestLocks = LocksMachine.TestCase
 TestLocks.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_all_that_some_owners_have_is_freed_at_once() -> None:
+    locks = Locks()
+    for start, owner in enumerate("abcabc"):
+        assert locks.acquire(Lock(10 * start, 10 * start + 5, owner, exclusive=start % 2 == 0))
+    locks.release_all({"a", "c"})
+    assert [lock.owner for lock in locks.held] == ["b", "b"]
+    assert not locks.holds("a")
+    assert locks.acquire(Lock(0, 9, "d", exclusive=True))
+    assert locks.conflict(Lock(12, 12, "d", exclusive=True)) is not None
+    assert locks.conflict(Lock(20, 39, "d", exclusive=True)) is None
