@@ -143,6 +143,10 @@ class Outcome:
     descriptors: tuple[Attributes | None, ...] = ()
 
 
+class BrokenProcessError(Exception):
+    """A process did not get as far as an outcome; says where it was."""
+
+
 def fill(byte: int, count: int) -> bytes:
     """The data that a write of *count* bytes writes."""
     return bytes([byte]) * count

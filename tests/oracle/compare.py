@@ -3,6 +3,7 @@
 import itertools
 import stat
 import time
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,10 +25,11 @@ LOOK_AT_ALL_EVERY: Final = 16  # calls, where looking is slow
 
 @dataclass(frozen=True)
 class Difference:
-    """What is not alike, after the last of *calls*."""
+    """What is not alike, after the last of *calls*; *certain* if no clock can be the reason."""
 
     calls: Sequence[Call]
     what: str
+    certain: bool = False
 
     def __str__(self) -> str:
         shown = "\n".join(f"    {call}" for call in self.calls)
@@ -95,10 +97,12 @@ class Comparison:
 
         The clock of tmpfs may stand still from one call to the next, and a time that is set to
         what it was does not show. So a difference counts if it is there also when the clock goes
-        on before each call.
+        on before each call, or if it is none between the two: a side that is broken.
         """
         difference = self._run(sequence)
-        return difference and self.run_patiently(sequence)
+        if difference is None or difference.certain:
+            return difference
+        return self.run_patiently(sequence)
 
     def run_patiently(self, sequence: Sequence[Call]) -> Difference | None:
         """The same; every change of a time shows."""
@@ -109,18 +113,33 @@ class Comparison:
             self._is_patient = False
 
     def _run(self, sequence: Sequence[Call]) -> Difference | None:
+        """An exception, of whatever kind, is a difference too: it has a seed and a sequence."""
+        self._begun = 0
+        try:
+            what, broken = self._compare(sequence), self._verify()
+        except Exception:
+            what, broken = "", f"an exception\n{traceback.format_exc()}"
+        told = "\n".join(filter(None, (what, broken)))
+        return Difference(sequence[: self._begun], told, certain=bool(broken)) if told else None
+
+    def _compare(self, sequence: Sequence[Call]) -> str:
         for side in self._sides:
             side.clear()
         self._eyes = Eye(self._sees_atime), Eye(self._sees_atime)
         self._has_symlinks = False
         if what := self._see_all():
-            return Difference([], what)
+            return what
         for index, call in enumerate(sequence):
+            self._begun += 1
             if what := self._step(call, index):
-                return Difference(sequence[: index + 1], what)
-        if what := self._see_all() or self._contents():
-            return Difference(sequence, what)
-        return None
+                return what
+        return self._see_all() or self._contents()
+
+    def _verify(self) -> str:
+        for name, side in zip(("right", "ours"), self._sides, strict=True):
+            if wrong := side.verify():
+                return f"what must be true of {name} is not\n{wrong}"
+        return ""
 
     def _step(self, call: Call, index: int) -> str:
         if self._is_patient or call.name in READS or self._has_symlinks:

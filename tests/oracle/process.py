@@ -5,9 +5,19 @@ python -m tests.oracle.process DESCRIPTOR TOP UID GID[,GROUP...]
 
 import os
 import sys
+import traceback
 from multiprocessing.connection import Connection
 
+from tests.oracle.calls import BrokenProcessError, Call, Outcome
 from tests.oracle.posix import Posix
+
+
+def answer(process: Posix, call: Call | None) -> Outcome | None:
+    """What a call gives; of no call, everything is closed."""
+    if call is not None:
+        return process.perform(call)
+    process.reset()
+    return None
 
 
 def main(descriptor: str, top: str, uid: str, groups: str) -> int:
@@ -25,11 +35,10 @@ def main(descriptor: str, top: str, uid: str, groups: str) -> int:
             call = connection.recv()
         except EOFError:
             return 0
-        if call is None:
-            process.reset()
-            connection.send(None)
-        else:
-            connection.send(process.perform(call))
+        try:
+            connection.send(answer(process, call))
+        except Exception:
+            connection.send(BrokenProcessError(traceback.format_exc()))
 
 
 if __name__ == "__main__":

@@ -31,9 +31,10 @@ def search(
     surface: Surface,
     seed: str,
     seconds: float,
+    calls: int = 0,
     report: Callable[[str], None] = str,
 ) -> str:
-    """Compare sequences for some seconds; how many calls that were.
+    """Compare sequences for some seconds, and at least some calls; how many calls that were.
 
     The sequence number n of a seed is that of the seed "SEED:n", which has no other. A seed that
     has a number itself names this one sequence.
@@ -51,7 +52,8 @@ def search(
         if now - told > PROGRESS_SECONDS:
             told = now
             report(f"seed {seed}: {comparison.compared} calls in {now - start:.0f} s are alike")
-        if now - start > seconds or ":" in seed:
+        enough = now - start > seconds and comparison.compared >= calls
+        if enough or ":" in seed:
             return f"seed {seed}: {comparison.compared} calls are alike"
 
 
@@ -61,10 +63,14 @@ def story(comparison: Comparison, found: Difference, name: str) -> str:
     """
     deadline = time.monotonic() + SHRINK_SECONDS
 
-    def differs(sequence: Sequence[Call]) -> bool:
-        in_time = time.monotonic() < deadline
-        return in_time and comparison.run_patiently(sequence) is not None
+    def run(sequence: Sequence[Call]) -> Difference | None:
+        if not found.certain:
+            return comparison.run_patiently(sequence)
+        difference = comparison.run(sequence)
+        return difference if difference is not None and difference.certain else None
 
-    shortest = shrink(list(found.calls), differs)
-    shown = comparison.run_patiently(shortest) or found
+    def differs(sequence: Sequence[Call]) -> bool:
+        return time.monotonic() < deadline and run(sequence) is not None
+
+    shown = run(shrink(list(found.calls), differs)) or found
     return f"a difference {shown}\nto see it again: {SEED}={name}"

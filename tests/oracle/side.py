@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final, Protocol
 
-from tests.oracle.calls import KNOWN_NAMES, Attributes, Call, Outcome
+from tests.oracle.calls import KNOWN_NAMES, Attributes, BrokenProcessError, Call, Outcome
 from tests.oracle.posix import LIBC, attributes_of, checked
 
 SYS_OPENAT2: Final = 437  # the same on all architectures
@@ -47,6 +47,9 @@ class Side(Protocol):
     def content(self, path: str) -> Content:
         """What there is beside the attributes; may move the access time."""
 
+    def verify(self) -> str:
+        """What is wrong with it by itself, or nothing; ``clear`` is all that may follow."""
+
     def clear(self) -> None:
         """Close everything and remove everything."""
 
@@ -74,7 +77,9 @@ class PosixSide:
     def _ask(self, process: int, question: Call | None) -> Outcome:
         connection = self._processes[process][1]
         connection.send(question)
-        answer: Outcome = connection.recv()
+        answer: Outcome | BrokenProcessError = connection.recv()
+        if isinstance(answer, BrokenProcessError):
+            raise answer
         return answer
 
     def look(self, path: str) -> Attributes | None:
@@ -101,6 +106,9 @@ class PosixSide:
         elif stat.S_ISREG(mode):
             found.append(pieces_of(place))
         return tuple(found)
+
+    def verify(self) -> str:
+        return ""  # a kernel looks after itself
 
     def clear(self) -> None:
         for process in range(len(self._processes)):

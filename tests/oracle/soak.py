@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -49,17 +50,19 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def search_wire(seed: str, seconds: float, report: Callable[[str], None] = say) -> str:
+def search_wire(
+    seed: str, seconds: float, calls: int = 0, report: Callable[[str], None] = say
+) -> str:
     """The server over the wire and the tmpfs of this machine."""
-    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY, prefix="ram9-oracle-") as top:
-        right, ours = (
-            PosixSide(Path(top), [ROOT] * WIRE.processes),
-            WireSide(WIRE.processes, LIMITS),
+    with ExitStack() as endings:
+        top = endings.enter_context(
+            tempfile.TemporaryDirectory(dir=SHARED_MEMORY, prefix="ram9-oracle-")
         )
-        try:
-            return search(Comparison(right, ours), WIRE, seed, seconds, report)
-        finally:
-            right.end()
+        right = PosixSide(Path(top), [ROOT] * WIRE.processes)
+        endings.callback(right.end)
+        ours = WireSide(WIRE.processes, LIMITS)
+        endings.callback(ours.end)
+        return search(Comparison(right, ours), WIRE, seed, seconds, calls, report)
 
 
 def search_mount(
@@ -67,20 +70,22 @@ def search_mount(
 ) -> str:
     """A mount of this kernel and a tmpfs beside it."""
     options, surface = MOUNTS[name]
-    right_top, mount = world.tmpfs(f"tmpfs-{name}"), world.mount(name, options)
-    our_top = mount / f"oracle-{name}"
-    our_top.mkdir()
-    right, ours = PosixSide(right_top, USERS), PosixSide(our_top, USERS)
-    try:
-        comparison = Comparison(right, ours, looks_at_all=False, sees_atime=surface.sees_atime)
-        return search(comparison, surface, seed, seconds, report)
-    finally:
-        for side in right, ours:
-            side.clear()
-            side.end()
-        our_top.rmdir()
-        world.unmount(mount)
-        world.unmount(right_top)
+    with ExitStack() as endings:
+        right_top = world.tmpfs(f"tmpfs-{name}")
+        endings.callback(world.unmount, right_top)
+        mount = world.mount(name, options)
+        endings.callback(world.unmount, mount)
+        our_top = mount / f"oracle-{name}"
+        our_top.mkdir()
+        endings.callback(our_top.rmdir)
+        sides = []
+        for top in right_top, our_top:
+            side = PosixSide(top, USERS)
+            endings.callback(side.end)
+            endings.callback(side.clear)
+            sides.append(side)
+        comparison = Comparison(*sides, looks_at_all=False, sees_atime=surface.sees_atime)
+        return search(comparison, surface, seed, seconds, report=report)
 
 
 def soak_kernel(seed: str, seconds: float) -> None:

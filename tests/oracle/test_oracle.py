@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Generator as Iteration
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from tests.oracle.soak import LIMITS, SHARED_MEMORY, search_wire
 from tests.oracle.surfaces import KERNEL, LISTS, LOCAL, MAPPED, WIRE
 from tests.oracle.wire import WireSide
 
+from ram9.storage.content import Content
+
 SECONDS = 60.0 if os.environ.get("RAM9_KERNEL_FULL") == "1" else 8.0
+CALLS = 3_000  # are made however slow a loaded machine is
 
 
 def is_tmpfs(path: Path) -> bool:
@@ -38,17 +42,21 @@ needs_tmpfs = pytest.mark.skipif(
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Iteration[Comparison]:
     top = SHARED_MEMORY / f"ram9-oracle-{os.getpid()}-{tmp_path_factory.mktemp('oracle').name}"
     top.mkdir()
-    right = PosixSide(top, [ROOT] * WIRE.processes)
-    yield Comparison(right, WireSide(WIRE.processes, LIMITS))
-    right.clear()
-    right.end()
-    top.rmdir()
+    with ExitStack() as endings:
+        endings.callback(top.rmdir)
+        right = PosixSide(top, [ROOT] * WIRE.processes)
+        endings.callback(right.end)
+        endings.callback(right.clear)
+        ours = WireSide(WIRE.processes, LIMITS)
+        endings.callback(ours.end)
+        yield Comparison(right, ours)
 
 
 @needs_tmpfs
 def test_random_calls_give_over_the_wire_what_they_give_on_tmpfs() -> None:
     reports: list[str] = []
-    sys.stdout.write(search_wire(fresh_seed(), SECONDS, reports.append) + "\n")
+    found = search_wire(fresh_seed(), SECONDS, CALLS, reports.append)
+    sys.stdout.write(found + "\n")
 
 
 FOUND: dict[str, list[Call]] = {
@@ -99,6 +107,9 @@ class Pretended:
     def content(self, path: str) -> tuple[object, ...]:
         return (path,)
 
+    def verify(self) -> str:
+        return ""
+
     def clear(self) -> None:
         self._made = 0
 
@@ -117,6 +128,64 @@ def test_a_difference_is_told_in_its_shortest_form_with_its_seed() -> None:
     name = story.rpartition("=")[2]
     with pytest.raises(DifferenceFoundError, match=name):
         search(pretended, Surface(processes=2), name, 60.0)
+
+
+class Broken(Pretended):
+    """A side that is alike, but after three directories it cannot go on, or must not be so."""
+
+    def __init__(self, *, raises: bool) -> None:
+        super().__init__(wrong=False)
+        self._raises = raises
+
+    def perform(self, call: Call) -> Outcome:
+        outcome = super().perform(call)
+        if self._raises and self._made == 3:
+            raise KeyError(call.name)
+        return outcome
+
+    def verify(self) -> str:
+        return "three are too many" if self._made >= 3 else ""
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [(Broken(raises=True), "KeyError: 'mkdir'"), (Broken(raises=False), "three are too many")],
+)
+def test_a_side_that_is_broken_is_told_like_a_difference(broken: Broken, told: str) -> None:
+    """What broke was seen when the next sequence began, and without the seed and the calls."""
+    pretended = Comparison(Pretended(wrong=False), broken)
+    with pytest.raises(DifferenceFoundError, match=told) as found:
+        search(pretended, Surface(processes=2), "chosen", 60.0)
+    story = str(found.value)
+    assert story.count("'mkdir'") - ("KeyError" in told) == 3
+    assert "RAM9_ORACLE_SEED=chosen:" in story
+
+
+@needs_tmpfs
+def test_bytes_that_come_back_are_told_with_the_calls_that_brought_them(
+    monkeypatch: pytest.MonkeyPatch, comparison: Comparison
+) -> None:
+    """What is cut off is not zeroed: the file system's own check sees it before any call does."""
+    monkeypatch.setattr(Content, "_zero", lambda *_: None)
+    with pytest.raises(DifferenceFoundError, match="bytes beyond the end are not zero") as found:
+        search_wire("bytes", 60.0, CALLS, list[str]().append)
+    story = str(found.value)
+    told = calls(*eval(story[story.index("[") : story.index("\n]") + 2]))
+    again = comparison.run(told)
+    assert again is not None
+    assert again.certain
+    assert list(again.calls) == told
+    assert "RAM9_ORACLE_SEED=bytes:" in story
+
+
+@needs_tmpfs
+def test_a_process_that_breaks_is_told_with_its_call(comparison: Comparison) -> None:
+    difference = comparison.run(calls((0, "mkdir", "a", 0o777), (1, "mkdir", 7, 0o777)))
+    assert difference is not None
+    assert difference.certain
+    assert "AttributeError" in difference.what
+    assert len(difference.calls) == 2
+    assert comparison.run(calls((1, "mkdir", "a", 0o777))) is None
 
 
 def test_two_sides_that_are_alike_have_no_difference() -> None:

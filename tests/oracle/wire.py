@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 import time
+import traceback
 from typing import Final
 
 from tests.client import ROOT, Client, Server, set_attributes
@@ -43,6 +44,8 @@ from ram9.protocol.messages import (
     Txattrcreate,
     Txattrwalk,
 )
+from ram9.storage.check import check
+from ram9.storage.filesystem import FileSystem
 from ram9.storage.limits import Limits
 
 XATTR_NAME_MAX: Final = 255
@@ -238,11 +241,9 @@ class WireSide:
     def __init__(self, processes: int, limits: Limits) -> None:
         self._processes = processes
         self._limits = limits
-        self._server: Server | None = None
         self.clear()
 
     def clear(self) -> None:
-        self.end()
         self._server = server = Server(self._limits)
         server.clock.now_ns = time.time_ns()
         server.filesystem.set_attributes(
@@ -256,13 +257,29 @@ class WireSide:
         self._made = [WireProcess(client, number) for number, client in enumerate(clients)]
         self._observer = server.connect(0)
 
+    def verify(self) -> str:
+        """What is wrong with the server as the sequence leaves it, and once all have gone."""
+        if wrong := self._wrong():
+            return wrong
+        self.end()
+        return self._wrong() or "\n".join(f"kept: {each}" for each in self._filesystem.orphans)
+
     def end(self) -> None:
-        if self._server is not None:
+        while self._server.clients:
+            self._server.clients.pop().session.close()
+
+    @property
+    def _filesystem(self) -> FileSystem:
+        return self._server.filesystem
+
+    def _wrong(self) -> str:
+        if violations := check(self._filesystem):
+            return "\n".join(violations)
+        try:
             self._server.verify()
-            for client in self._server.clients:
-                client.session.close()
-            self._server.verify()
-            assert not self._server.filesystem.orphans
+        except AssertionError:
+            return traceback.format_exc()
+        return ""
 
     def perform(self, call: Call) -> Outcome:
         return self._made[call.process].perform(call)
