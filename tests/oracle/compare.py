@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from tests.oracle.calls import PATH, Attributes, Call, above
@@ -38,9 +39,12 @@ class Difference:
 
 @dataclass
 class Eye:
-    """Tells inodes apart by the order in which they were met, and times by whether they moved."""
+    """Tells inodes apart by the order in which they were met, and times by whether they moved, and
+    if it *relates_times* by whether they moved as one.
+    """
 
     sees_atime: bool = True
+    relates_times: bool = True
     labels: dict[int, int] = field(default_factory=dict)
     times: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 
@@ -53,15 +57,28 @@ class Eye:
         before = self.times.get(label)
         self.times[label] = now
         moved = "new" if before is None else moved_times(before, now)
+        related = relation(before or (0, 0, 0), now) if self.relates_times else ""
         shown = [named_time(each) for each in now]
         mode = f"{stat.filemode(state.mode)}"
         owners = state.uid, state.gid
-        return label, mode, owners, state.nlink, state.size, state.rdev, moved, shown
+        return label, mode, owners, state.nlink, state.size, state.rdev, moved, related, shown
 
 
 def moved_times(before: Sequence[int], now: Sequence[int]) -> str:
     names = zip(("atime", "mtime", "ctime"), before, now, strict=True)
     return " ".join(name for name, old, new in names if old != new)
+
+
+def relation(before: Sequence[int], now: Sequence[int]) -> str:
+    """Of a change of data, whether mtime and ctime have become the same (write(3p) marks both for
+    update at once); and of any change, whether it seems to come before another that it followed.
+    """
+    (_, old_mtime, old_ctime), (_, mtime, ctime) = before, now
+    if ctime < old_ctime:
+        return "ctime went back"
+    if mtime == old_mtime or ctime == old_ctime:
+        return ""
+    return "as one" if mtime == ctime else "apart"
 
 
 def named_time(time_ns: int) -> object:
@@ -80,13 +97,19 @@ class Comparison:
     """Two sides that start empty.
 
     *looks_at_all* is whether everything is looked at each time, *sees_atime* whether access times
-    count.
+    count, *relates_times* whether mtime and ctime of one change must be as alike as on tmpfs.
     """
 
     def __init__(
-        self, right: Side, ours: Side, *, looks_at_all: bool = True, sees_atime: bool = True
+        self,
+        right: Side,
+        ours: Side,
+        *,
+        looks_at_all: bool = True,
+        sees_atime: bool = True,
+        relates_times: bool = True,
     ) -> None:
-        self._sees_atime = sees_atime
+        self._new_eye = partial(Eye, sees_atime, relates_times)
         self._sides = right, ours
         self._looks_at_all = looks_at_all
         self._is_patient = False
@@ -125,7 +148,7 @@ class Comparison:
     def _compare(self, sequence: Sequence[Call]) -> str:
         for side in self._sides:
             side.clear()
-        self._eyes = Eye(self._sees_atime), Eye(self._sees_atime)
+        self._eyes = self._new_eye(), self._new_eye()
         self._has_symlinks = False
         if what := self._see_all():
             return what

@@ -5,13 +5,14 @@ import re
 import sys
 from collections.abc import Generator as Iteration
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.oracle import surfaces
 from tests.oracle.calls import VOCABULARY, Attributes, Call, Outcome, calls
-from tests.oracle.compare import Comparison
+from tests.oracle.compare import Comparison, Eye
 from tests.oracle.differences import DIFFERENCES
 from tests.oracle.generator import Generator, Surface
 from tests.oracle.search import DifferenceFoundError, fresh_seed, search
@@ -168,14 +169,32 @@ def test_bytes_that_come_back_are_told_with_the_calls_that_brought_them(
     """What is cut off is not zeroed: the file system's own check sees it before any call does."""
     monkeypatch.setattr(Content, "_zero", lambda *_: None)
     with pytest.raises(DifferenceFoundError, match="bytes beyond the end are not zero") as found:
-        search_wire("bytes", 60.0, CALLS, list[str]().append)
+        search_wire("d", 60.0, CALLS, list[str]().append)
     story = str(found.value)
     told = calls(*eval(story[story.index("[") : story.index("\n]") + 2]))
     again = comparison.run(told)
     assert again is not None
     assert again.certain
     assert list(again.calls) == told
-    assert "RAM9_ORACLE_SEED=bytes:" in story
+    assert "RAM9_ORACLE_SEED=d:" in story
+
+
+def test_a_change_whose_two_times_are_not_the_same_is_seen() -> None:
+    """Both moved, and all that was compared was that they did."""
+    state = Attributes(1, 0o100644, 0, 0, 1, 0, 0, 0, atime=5, mtime=5, ctime=5)
+    changes = {
+        "as one": replace(state, mtime=9, ctime=9),
+        "apart": replace(state, mtime=8, ctime=9),
+        "ctime went back": replace(state, ctime=4),
+        "": replace(state, ctime=9),
+    }
+    seen = {}
+    for name, change in changes.items():
+        eye = Eye()
+        eye.see(state)
+        seen[name] = eye.see(change)
+    assert all(shown and name in shown for name, shown in seen.items())
+    assert len(set(map(repr, seen.values()))) == len(changes)
 
 
 @needs_tmpfs
