@@ -44,7 +44,7 @@ DIFFERENCES: Final = (
     ),
     Difference(
         "no-fallocate",
-        "show.fallocate(2) is refused with EOPNOTSUPP; posix_fallocate(3) writes zeros instead.",
+        "fallocate(2) is refused with EOPNOTSUPP; posix_fallocate(3) writes zeros instead.",
         "fs/9p/vfs_file.c, v9fs_file_operations_dotl: no .fallocate",
         on_tmpfs=0,
         on_mount="ENOTSUP",

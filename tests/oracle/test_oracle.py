@@ -257,5 +257,6 @@ def test_known_differences_have_names_of_their_own() -> None:
     assert len(set(names)) == len(names)
     for each in DIFFERENCES:
         assert each.sentence.endswith(".")
+        assert not re.search(r"\b[a-z_]+\.[a-z_]", each.sentence), "a name of Python's"
         assert ".c" in each.source
         assert each.on_tmpfs != each.on_mount
