@@ -41,6 +41,8 @@ VALUE_COUNTS: Final = (0, 1, 20, 300, 65_536, 65_537)
 IDS: Final = (0, 1234, 4321, 50, -1)
 KINDS: Final = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 OTHER_KINDS: Final = (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, 0o070000)
+LOCKING: Final = ("open", "lock", "lock", "lock", "get_lock", "get_lock", "dup", "close")
+ABOUT_LOCKS: Final = 0.15  # of the sequences; in others locks seldom meet
 LIST_OF_A_MODE: Final = "u::7 g::5 o::0"
 LISTS: Final = (
     *(LIST_OF_A_MODE, "u::7 u1234:7 g::5 m::7 o::0", "u::6 g::0 g50:6 m::4 o::0", ""),
@@ -84,13 +86,28 @@ class Generator:
         excluded = self.random.choice([{"flock"}, {"lock", "get_lock"}])
         some = [name for name in some if name not in excluded] or ["open"]
         self._sketch = sketch.Sketch()
+        begun: list[Call] = []
+        if self.random.random() < ABOUT_LOCKS:
+            some = [name for name in LOCKING if name in self._draws]
+            begun = self._one_file_for_all()
         weights = [self.random.choice((1, 1, 2, 4)) for _ in some]
         makers = ["mkdir", "open", "open", "open"]
-        chosen = self.random.choices(some, weights, k=length)
-        for index in range(length):
-            if index < 4 or self.random.random() < 0.2:
+        chosen = self.random.choices(some, weights, k=length - len(begun))
+        for index in range(len(chosen)):
+            if (index < 4 and not begun) or self.random.random() < 0.2:
                 chosen[index] = makers[index % 4]
-        return [self._call(name) for name in chosen]
+        return begun + [self._call(name) for name in chosen]
+
+    def _one_file_for_all(self) -> list[Call]:
+        """Every process has the same file open, to read and to write."""
+        name, flags = NAMES[0], os.O_RDWR | os.O_CREAT
+        opened = [
+            Call(process, "open", (0, name, flags, 0o666))
+            for process in range(self._surface.processes)
+        ]
+        for call in opened:
+            self._sketch.note(call)
+        return [Call(0, "umask", (0,)), *opened]
 
     def _call(self, name: str) -> Call:
         process = self.random.randrange(self._surface.processes)

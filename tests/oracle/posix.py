@@ -21,6 +21,7 @@ from tests.oracle.calls import (
     Outcome,
     fill,
 )
+from tests.oracle.obstacles import Obstacle, obstacles
 from tests.oracle.reading import Reading
 
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -367,11 +368,16 @@ class Posix:
         asked = struct.pack(FLOCK, kind, os.SEEK_SET, start, count, 0)
         fcntl.fcntl(self._fd(slot), fcntl.F_SETLK, asked)
 
-    def get_lock(self, slot: int, kind: int, start: int, count: int) -> bool:
-        """Whether a lock is in the way; which of several is told is for each to say."""
-        asked = struct.pack(FLOCK, kind, os.SEEK_SET, start, count, 0)
-        answer = fcntl.fcntl(self._fd(slot), fcntl.F_GETLK, asked)
-        return bool(struct.unpack(FLOCK, answer)[0] != fcntl.F_UNLCK)
+    def get_lock(self, slot: int, kind: int, start: int, count: int) -> list[Obstacle]:
+        fd = self._fd(slot)
+
+        def ask(start: int, count: int) -> tuple[int, int, int] | None:
+            asked = struct.pack(FLOCK, kind, os.SEEK_SET, start, count, 0)
+            answer = struct.unpack(FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+            told, _, first, length, _ = answer
+            return None if told == fcntl.F_UNLCK else (told, first, length)
+
+        return obstacles(ask, start, count)
 
     def umask(self, mask: int) -> None:
         self._umask = mask

@@ -1,9 +1,12 @@
 """The server over the wire does what a tmpfs does, and the oracle that says so can be trusted."""
 
+import fcntl
+import itertools
 import os
 import re
 import sys
 from collections.abc import Generator as Iteration
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +18,7 @@ from tests.oracle.calls import VOCABULARY, Attributes, Call, Outcome, calls
 from tests.oracle.compare import Comparison, Eye
 from tests.oracle.differences import DIFFERENCES
 from tests.oracle.generator import Generator, Surface
+from tests.oracle.obstacles import Obstacle, obstacles
 from tests.oracle.search import DifferenceFoundError, fresh_seed, search
 from tests.oracle.shrink import shrink
 from tests.oracle.side import ROOT, PosixSide
@@ -22,6 +26,9 @@ from tests.oracle.soak import LIMITS, SHARED_MEMORY, search_wire
 from tests.oracle.surfaces import KERNEL, LISTS, LOCAL, MAPPED, WIRE
 from tests.oracle.wire import WireSide
 
+from ram9.protocol.constants import LOCK_TYPE_UNLCK
+from ram9.protocol.messages import Rgetlock
+from ram9.server.operations import locks as locks_of_server
 from ram9.storage.content import Content
 
 SECONDS = 60.0 if os.environ.get("RAM9_KERNEL_FULL") == "1" else 8.0
@@ -195,6 +202,43 @@ def test_a_change_whose_two_times_are_not_the_same_is_seen() -> None:
         seen[name] = eye.see(change)
     assert all(shown and name in shown for name, shown in seen.items())
     assert len(set(map(repr, seen.values()))) == len(changes)
+
+
+def locked_bytes(locks: Sequence[tuple[int, int, int]], start: int, count: int) -> list[Obstacle]:
+    """What is told of a range by one who tells the first of *locks* that is in the way."""
+
+    def ask(start: int, count: int) -> tuple[int, int, int] | None:
+        end = start + count if count else 2**63
+        in_the_way = [lock for lock in locks if lock[1] < end and start < lock[1] + lock[2]]
+        return in_the_way[0] if in_the_way else None
+
+    return obstacles(ask, start, count)
+
+
+def test_locks_are_the_same_whichever_is_told_first() -> None:
+    locks = [(fcntl.F_RDLCK, 0, 10), (fcntl.F_RDLCK, 5, 20), (fcntl.F_WRLCK, 25, 5)]
+    for order in itertools.permutations(locks):
+        assert locked_bytes(order, 3, 0) == [("shared", 3, 24), ("exclusive", 25, 29)]
+        assert locked_bytes(order, 24, 2) == [("shared", 24, 24), ("exclusive", 25, 25)]
+        assert locked_bytes(order, 30, 0) == []
+
+
+def test_a_lock_that_is_not_in_the_way_is_not_taken_for_one_that_is() -> None:
+    assert obstacles(lambda *_: (fcntl.F_WRLCK, 50, 5), 0, 10) == [("elsewhere", 50, 54)]
+
+
+@needs_tmpfs
+def test_a_lock_of_the_wrong_length_is_found_among_random_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Locks met once in some thousand calls, and all that was compared was whether they did."""
+
+    def longer(kind: int, start: int, length: int, *whose: Any) -> Rgetlock:
+        return Rgetlock(kind, start, length + (length > 0 and kind != LOCK_TYPE_UNLCK), *whose)
+
+    monkeypatch.setattr(locks_of_server, "Rgetlock", longer)
+    with pytest.raises(DifferenceFoundError, match="'get_lock'"):
+        search_wire("lengths", 60.0, CALLS, list[str]().append)
 
 
 @needs_tmpfs

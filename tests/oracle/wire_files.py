@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tests.client import ROOT, Client, set_attributes
 from tests.oracle.calls import NO_DESCRIPTOR, SLOT, Attributes, Call, Outcome, fill
+from tests.oracle.obstacles import Obstacle, obstacles
 from tests.oracle.posix import NS, NoDescriptorError
 from tests.oracle.reading import Verdict
 from tests.oracle.wire_names import LINKS_MAX, Names, refuse
@@ -344,9 +345,16 @@ class OpenFiles:
         if self._ask(asked).status == LOCK_BLOCKED:
             refuse(errno.EAGAIN)
 
-    def get_lock(self, slot: int, kind: int, start: int, count: int) -> bool:
-        asked = Tgetlock(self._file(slot).fid, kind, start, count, self._process, HOST)
-        return bool(self._ask(asked).type != LOCK_TYPE_UNLCK)
+    def get_lock(self, slot: int, kind: int, start: int, count: int) -> list[Obstacle]:
+        fid = self._file(slot).fid
+
+        def ask(start: int, count: int) -> tuple[int, int, int] | None:
+            told = self._ask(Tgetlock(fid, kind, start, count, self._process, HOST))
+            if told.type == LOCK_TYPE_UNLCK:
+                return None
+            return told.type, told.start, told.length
+
+        return obstacles(ask, start, count)
 
     def umask(self, mask: int) -> None:
         self._umask = mask
