@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.client import Client
 from tests.oracle import surfaces
 from tests.oracle.calls import VOCABULARY, Attributes, Call, Outcome, calls
 from tests.oracle.compare import Comparison, Eye
@@ -27,7 +28,7 @@ from tests.oracle.surfaces import KERNEL, LISTS, LOCAL, MAPPED, WIRE
 from tests.oracle.wire import WireSide
 
 from ram9.protocol.constants import LOCK_TYPE_UNLCK
-from ram9.protocol.messages import Rgetlock
+from ram9.protocol.messages import Rgetlock, Rstatfs, Tstatfs
 from ram9.server.operations import locks as locks_of_server
 from ram9.storage.content import Content
 
@@ -239,6 +240,25 @@ def test_a_lock_of_the_wrong_length_is_found_among_random_calls(
     monkeypatch.setattr(locks_of_server, "Rgetlock", longer)
     with pytest.raises(DifferenceFoundError, match="'get_lock'"):
         search_wire("lengths", 60.0, CALLS, list[str]().append)
+
+
+@needs_tmpfs
+def test_room_that_does_not_come_back_is_told(
+    monkeypatch: pytest.MonkeyPatch, comparison: Comparison
+) -> None:
+    """Of statfs(2) the length of names was compared, and that no more is free than there is."""
+    made = calls((0, "mkdir", "a", 0o777), (0, "setxattr", "a", "user.a", 7, 300, 0))
+    assert comparison.run(made) is None
+    seen = itertools.count()
+
+    def shrinking(self: Client) -> Rstatfs:
+        state: Rstatfs = self.call(Tstatfs(0))
+        return replace(state, bfree=state.bfree - next(seen))
+
+    monkeypatch.setattr(Client, "statfs", shrinking)
+    difference = comparison.run(made)
+    assert difference is not None
+    assert "room:" in difference.what
 
 
 @needs_tmpfs

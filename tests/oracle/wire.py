@@ -235,6 +235,25 @@ def check_attribute(name: str, count: int = 0) -> None:
         refuse(errno.E2BIG)
 
 
+def room(client: Client) -> dict[str, int]:
+    """What statfs(2) says is free, and of how much."""
+    state = client.statfs()
+    free = {"bfree": state.bfree, "bavail": state.bavail, "ffree": state.ffree}
+    return free | {"blocks": state.blocks, "files": state.files}
+
+
+def remove_all(client: Client, directory: int) -> None:
+    """Remove what is in a directory, and its attributes."""
+    for name in client.names(fid=directory):
+        child = client.walk(name, fid=directory)
+        if is_directory := stat.S_ISDIR(client.getattr(child).mode):
+            remove_all(client, child)
+        client.clunk(child)
+        (client.rmdir if is_directory else client.unlink)(name, directory)
+    for name in client.getxattr(directory, b"").split(b"\0")[:-1]:
+        client.setxattr(directory, name, b"", XATTR_REPLACE)
+
+
 class WireSide:
     """A server of its own for each sequence; two processes share a connection, others have one."""
 
@@ -256,13 +275,23 @@ class WireSide:
         clients = [first, first, *(server.connect(0) for _ in range(self._processes - 2))]
         self._made = [WireProcess(client, number) for number, client in enumerate(clients)]
         self._observer = server.connect(0)
+        self._room_at_first = room(self._observer)
 
     def verify(self) -> str:
         """What is wrong with the server as the sequence leaves it, and once all have gone."""
         if wrong := self._wrong():
             return wrong
         self.end()
-        return self._wrong() or "\n".join(f"kept: {each}" for each in self._filesystem.orphans)
+        kept = "\n".join(f"kept: {each}" for each in self._filesystem.orphans)
+        return self._wrong() or kept or self._room_lost()
+
+    def _room_lost(self) -> str:
+        """What statfs(2) misses once everything is removed: all that files took comes back."""
+        client = self._server.connect(0)
+        remove_all(client, ROOT)
+        left = room(client)
+        self.end()
+        return "" if left == self._room_at_first else f"room: {self._room_at_first}, now {left}"
 
     def end(self) -> None:
         while self._server.clients:
