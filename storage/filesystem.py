@@ -255,13 +255,15 @@ class FileSystem:
         gid: int | None = None,
         atime_ns: int | None = None,
         mtime_ns: int | None = None,
+        now_ns: int | None = None,
     ) -> None:
         """Change what is given; the change time becomes now. The size that a file has, alone,
         changes its times if it has data, else nothing (truncate(2): shmem_setattr, mm/shmem.c).
 
-        Only regular files have a size to set (EISDIR, EINVAL; EFBIG past the largest).
+        Only regular files have a size to set (EISDIR, EINVAL; EFBIG past the largest). *now_ns* is
+        the time, where it has been looked at.
         """
-        now_ns = self.now_ns()
+        now_ns = self.now_ns() if now_ns is None else now_ns
         if size_bytes is not None:
             file = self._resizable(inode, size_bytes)
             if size_bytes != file.size_bytes:

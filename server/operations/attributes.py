@@ -120,6 +120,7 @@ def setattr_(session: Session, request: Tsetattr) -> Rsetattr:
         gid=request.gid if valid & SETATTR_GID else None,
         atime_ns=atime_ns,
         mtime_ns=mtime_ns,
+        now_ns=now_ns,
     )
     if valid & changes and isinstance(inode, File):
         drop_capability(session, fid, inode)

@@ -196,7 +196,7 @@ def _open(session: Session, fid: Fid, flags: int) -> None:
 def _empty(session: Session, fid: Fid, file: File) -> None:
     mode = without_set_id(fid, file) if fid.attachment.uid else file.mode
     now_ns = session.filesystem.now_ns()
-    session.filesystem.set_attributes(file, size_bytes=0, mode=mode, mtime_ns=now_ns)
+    session.filesystem.set_attributes(file, size_bytes=0, mode=mode, mtime_ns=now_ns, now_ns=now_ns)
     drop_capability(session, fid, file)
 
 

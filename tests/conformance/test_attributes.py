@@ -1,10 +1,21 @@
 """Tgetattr, Tsetattr, Tstatfs: what stat, chmod, chown, utimensat, truncate and df see."""
 
+import itertools
+
 import pytest
 from tests.client import GID, NS, ROOT, UID, Client, Server, set_attributes
 
-from ram9.protocol.constants import NONUNAME, O_RDONLY, V9FS_MAGIC
-from ram9.protocol.messages import Rstatfs, Tgetattr, Tmkdir, Tsetattr
+from ram9.protocol.constants import (
+    NONUNAME,
+    O_RDONLY,
+    O_TRUNC,
+    O_WRONLY,
+    SETATTR_ATIME,
+    SETATTR_CTIME,
+    SETATTR_MTIME,
+    V9FS_MAGIC,
+)
+from ram9.protocol.messages import Rstatfs, Tgetattr, Tlopen, Tmkdir, Tsetattr
 from ram9.storage.errors import Errno
 from ram9.storage.limits import DENTRY_BYTES, INODE_BYTES, Limits
 
@@ -373,3 +384,16 @@ def test_a_directory_is_not_made_where_there_is_no_room() -> None:
     client.make(b"file")
     assert client.refused(Tmkdir(ROOT, b"a", 0o755, GID)) is Errno.ENOSPC
     server.verify()
+
+
+def test_a_change_has_one_time(server: Server, client: Client) -> None:
+    """The clock was looked at twice, so that the change was later than what it changed."""
+    file = client.create(b"file", b"data")
+    server.filesystem.now_ns = itertools.count(2_000_000_000 * NS).__next__
+    now = SETATTR_ATIME | SETATTR_MTIME | SETATTR_CTIME
+    client.setattr(file, now)
+    found = client.getattr(file)
+    assert found.ctime_ns == found.mtime_ns == found.atime_ns
+    client.call(Tlopen(client.walk(b"file"), O_WRONLY | O_TRUNC))
+    found = client.getattr(file)
+    assert found.ctime_ns == found.mtime_ns

@@ -84,9 +84,7 @@ def search_mount(
             endings.callback(side.end)
             endings.callback(side.clear)
             sides.append(side)
-        comparison = Comparison(
-            *sides, looks_at_all=False, sees_atime=surface.sees_atime, relates_times=False
-        )
+        comparison = Comparison(*sides, looks_at_all=False, sees_atime=surface.sees_atime)
         return search(comparison, surface, seed, seconds, report=report)
 
 

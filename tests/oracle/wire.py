@@ -8,9 +8,10 @@ import os
 import stat
 import time
 import traceback
+from functools import partial
 from typing import Final
 
-from tests.client import ROOT, Client, Server, set_attributes
+from tests.client import ROOT, Client, Clock, Server, set_attributes
 from tests.oracle.calls import OMIT, Attributes, Call, Outcome, fill
 from tests.oracle.posix import NS
 from tests.oracle.side import Content, places
@@ -235,6 +236,12 @@ def check_attribute(name: str, count: int = 0) -> None:
         refuse(errno.E2BIG)
 
 
+def read_on(clock: Clock) -> int:
+    """The time, which is another one at each look: who looks twice for one change is found out."""
+    clock.now_ns += 1
+    return clock.now_ns
+
+
 def room(client: Client) -> dict[str, int]:
     """What statfs(2) says is free, and of how much."""
     state = client.statfs()
@@ -271,6 +278,7 @@ class WireSide:
             atime_ns=server.clock.now_ns,
             mtime_ns=server.clock.now_ns,
         )
+        server.filesystem.now_ns = partial(read_on, server.clock)
         first = server.connect(0)
         clients = [first, first, *(server.connect(0) for _ in range(self._processes - 2))]
         self._made = [WireProcess(client, number) for number, client in enumerate(clients)]
