@@ -186,8 +186,11 @@ class Comparison:
         return next(filter(None, (self._same(path, right[path], ours[path]) for path in right)), "")
 
     def _see_paths(self, paths: Iterable[str]) -> str:
+        # What is below first: to get there may move the access time of a link on the way, which the
+        # clock of tmpfs may be too slow to show a second time.
         looked = sorted(
-            {place for path in paths for place in (path, above(path)) if path[:1] != "@"}
+            {place for path in paths for place in (path, above(path)) if path[:1] != "@"},
+            reverse=True,
         )
         for path in looked:
             if what := self._same(path, *[side.look(path) for side in self._sides]):

@@ -271,6 +271,21 @@ def test_a_process_that_breaks_is_told_with_its_call(comparison: Comparison) -> 
     assert comparison.run(calls((1, "mkdir", "a", 0o777))) is None
 
 
+def test_what_is_below_is_looked_at_before_what_leads_there() -> None:
+    """The way to a name led through a link, whose access time moved after it had been looked at:
+    the clock of tmpfs had not gone on, and that of a mount had."""
+    looked: list[str] = []
+
+    class Watched(Pretended):
+        def look(self, path: str) -> Attributes | None:
+            looked.append(path)
+            return super().look(path)
+
+    sides = Watched(wrong=False), Pretended(wrong=False)
+    Comparison(*sides, looks_at_all=False).run([Call(0, "mkdir", ("link/name", 0o755))])
+    assert looked.index("link/name") < looked.index("link")
+
+
 def test_two_sides_that_are_alike_have_no_difference() -> None:
     alike = Comparison(Pretended(wrong=False), Pretended(wrong=False))
     assert search(alike, Surface(processes=2), "chosen", 0.0) == "seed chosen: 60 calls are alike"
