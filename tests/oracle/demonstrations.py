@@ -223,6 +223,17 @@ def list_that_is_a_mode(top: Path) -> Any:
     return seen if isinstance(seen, str) else "a list"
 
 
+def list_set_by_another_name(top: Path) -> Any:
+    """What is read back of a list that was set by another name of a file that is open."""
+    path = made(top)
+    fd = os.open(path, os.O_RDONLY)
+    os.link(path, top / "other")
+    os.setxattr(top / "other", ACCESS_LIST, encode_acl("u::6 u1000:7 g::0 m::7 o::0"))
+    seen = attempt(os.getxattr, path, ACCESS_LIST)
+    os.close(fd)
+    return seen if isinstance(seen, str) else "a list"
+
+
 def birth(top: Path) -> bool:
     """Whether statx(2) tells when a file was made (STATX_BTIME)."""
     buffer = bytearray(256)

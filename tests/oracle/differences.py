@@ -221,6 +221,17 @@ DIFFERENCES: Final = (
         mount=LISTED,
     ),
     Difference(
+        "stale-list",
+        "With posixacl, each name of a file has its own access list in the client while the file "
+        "is open: one that was set by another name is not there.",
+        "fs/9p/vfs_inode_dotl.c:81, v9fs_test_new_inode_dotl; fs/9p/acl.c, v9fs_iop_get_acl: the "
+        "list is what the inode's cache has",
+        on_tmpfs="a list",
+        on_mount="ENODATA",
+        show=show.list_set_by_another_name,
+        mount=LISTED,
+    ),
+    Difference(
         "no-birth-time",
         "statx(2) does not tell when a file was made.",
         "fs/9p/vfs_inode_dotl.c, v9fs_stat2inode_dotl (line 680): st_btime is not taken over",
