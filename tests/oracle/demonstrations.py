@@ -19,6 +19,7 @@ FS_IOC_GETFLAGS: Final = 0x80086601
 SEEK_HOLE: Final = 4
 LIBC_CHAR: Final = ctypes.c_char
 ACCESS_LIST: Final = "system.posix_acl_access"
+DEFAULT_LIST: Final = "system.posix_acl_default"
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -232,6 +233,17 @@ def list_set_by_another_name(top: Path) -> Any:
     seen = attempt(os.getxattr, path, ACCESS_LIST)
     os.close(fd)
     return seen if isinstance(seen, str) else "a list"
+
+
+def times_with_a_default_list(top: Path) -> bool:
+    """Whether what is made where there is a default list has one time."""
+    directory = top / "directory"
+    directory.mkdir()
+    os.setxattr(directory, DEFAULT_LIST, encode_acl("u::7 u1000:7 g::0 m::7 o::0"))
+    path = directory / "made"
+    path.mkdir()
+    found = path.stat()
+    return found.st_mtime_ns == found.st_ctime_ns
 
 
 def birth(top: Path) -> bool:

@@ -232,6 +232,16 @@ DIFFERENCES: Final = (
         mount=LISTED,
     ),
     Difference(
+        "later-list",
+        "With posixacl, what is made in a directory with a default list has a change time later "
+        "than its others: the client sends the lists afterwards.",
+        "fs/9p/acl.c, v9fs_set_create_acl (line 292)",
+        on_tmpfs=True,
+        on_mount=False,
+        show=show.times_with_a_default_list,
+        mount=LISTED,
+    ),
+    Difference(
         "no-birth-time",
         "statx(2) does not tell when a file was made.",
         "fs/9p/vfs_inode_dotl.c, v9fs_stat2inode_dotl (line 680): st_btime is not taken over",

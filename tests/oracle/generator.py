@@ -62,6 +62,7 @@ class Surface:
     edges: bool = True  # offsets and sizes at the limit of what a file can have
     append_shared: bool = True  # O_RDWR|O_APPEND, and F_SETFL of O_APPEND
     sees_atime: bool = True
+    relates_times: bool = True
     empty_reads: bool = True
     sticky: bool = True
     rename_flags: tuple[int, ...] = (0, 1, 2, 3, 4, 8)

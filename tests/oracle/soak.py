@@ -84,7 +84,12 @@ def search_mount(
             endings.callback(side.end)
             endings.callback(side.clear)
             sides.append(side)
-        comparison = Comparison(*sides, looks_at_all=False, sees_atime=surface.sees_atime)
+        comparison = Comparison(
+            *sides,
+            looks_at_all=False,
+            sees_atime=surface.sees_atime,
+            relates_times=surface.relates_times,
+        )
         return search(comparison, surface, seed, seconds, report=report)
 
 

@@ -30,4 +30,8 @@ KERNEL: Final = Surface(
     reads_what_locks=(fcntl.F_WRLCK,),  # getlk-without-type
 )
 MAPPED: Final = replace(KERNEL, without=LISTS_ONLY, sees_atime=False)  # known-zeros
-LISTS: Final = replace(KERNEL, without=MAPPED_ONLY | {"set_flags", "link"})  # stale-list
+LISTS: Final = replace(
+    KERNEL,
+    without=MAPPED_ONLY | {"set_flags", "link"},  # stale-list
+    relates_times=False,  # later-list
+)
