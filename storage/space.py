@@ -267,8 +267,7 @@ class FreeSpace:
 
     def _take_pieces(self, count: int) -> list[Run]:
         taken: list[Run] = []
-        while self.ahead is not None and self.ahead.pending:
-            self._collect()
+        self._collect_all()
         cold_first = self.may_warm(count)
         while count:
             piece = self._take_piece(count, cold_first=cold_first)
@@ -325,6 +324,10 @@ class FreeSpace:
         (self.warm if populated else self.cold).add(place, BATCH_SECTORS)
         self._note()
         return place
+
+    def _collect_all(self) -> None:
+        while self.ahead is not None and self.ahead.pending:
+            self._collect()
 
     def _ask_ahead(self, place: int) -> bool:
         """Note that the batch at *place* turned warm, and have the next ones do so; False if not.
@@ -384,22 +387,23 @@ class FreeSpace:
 
         Where there is too little, it looks again only after some more has become free.
         """
-        while self.ahead is not None and self.ahead.pending:
-            self._collect()
+        self._collect_all()
         if self.warm.sectors < self._reclaim_above_sectors:
             return
         missing_sectors = self._memory.missing_bytes(count_bytes) // SECTOR_BYTES + BATCH_SECTORS
         runs = self.warm.largest(PAGE_SECTORS, RUNS_AT_ONCE_MAX)
         self._give_back(runs, self.warm.sectors - missing_sectors)
-        is_enough = self._memory.has_room(count_bytes)
-        step_sectors = 0 if is_enough else self.warm.sectors + self._reclaim_step_sectors
-        self._reclaim_above_sectors = step_sectors
+        self._reclaim_above_sectors = 0
+        if not self._memory.has_room(count_bytes):
+            self._reclaim_above_sectors = self.warm.sectors + self._reclaim_step_sectors
 
     def decay(self) -> None:
         """Give back about half of the warm sectors that nobody needed since the last time."""
         self._collect_ready()
         keep_sectors = self.warm.sectors - self._warm_sectors_min // 2
-        self._give_back(self.warm.oldest(2 * PAGE_SECTORS, RUNS_AT_ONCE_MAX // 8), keep_sectors)
+        if keep_sectors < self.warm.sectors:  # to look at runs makes them the first to be used
+            runs = self.warm.oldest(2 * PAGE_SECTORS, RUNS_AT_ONCE_MAX // 8)
+            self._give_back(runs, keep_sectors)
         self._warm_sectors_min = self.warm.sectors
 
     def _collect_ready(self) -> None:

@@ -495,3 +495,13 @@ def test_the_largest_runs_come_first(runs: FreeRuns) -> None:
         runs.add(place, count)
     assert runs.largest(8, 9) == [Run(200, 64), Run(0, 16), Run(300, 9)]
     assert runs.largest(8, 2) == [Run(200, 64), Run(0, 16)]
+
+
+def test_where_nothing_is_to_be_given_back_the_newest_stays_the_newest(space: FreeSpace) -> None:
+    """Each look at the oldest runs put them before the newest, once a second, under load."""
+    (run,) = space.take(192)
+    space.free(run.place, 64)
+    space.free(run.place + 128, 64)
+    space._warm_sectors_min = 0
+    space.decay()
+    assert space.take(64) == [Run(run.place + 128, 64)]
