@@ -5,7 +5,6 @@ The server is prometheus-client's own, in a thread: a slow reader of metrics wai
 
 import gc
 import platform
-import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from ram9.server.config import Address
 from ram9.server.counters import Counters
 from ram9.server.version import VERSION
 from ram9.storage.filesystem import FileSystem
+from ram9.storage.populating import start_without_signals
 
 METRICS: Final[tuple[str, ...]] = (
     "ram9_limit_bytes",
@@ -197,10 +197,7 @@ class MetricsServer:
             address.host, address.port, page, server, PageHandler
         )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        # Signals are for the main thread, which may have them blocked for a moment.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        self._thread.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        start_without_signals(self._thread)
         self.address = Address(address.host, self._server.server_port)
 
     def close(self) -> None:

@@ -26,13 +26,10 @@ class Populator:
         self._asked: SimpleQueue[int | None] = SimpleQueue()
         self._done: SimpleQueue[bool] = SimpleQueue()
         self.pending: deque[int] = deque()
-        # It must not keep this object alive, which ends it; and signals are for the main thread.
+        # It must not keep this object alive, which ends it.
         arguments = (arena, batch_sectors, self._asked, self._done)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            threading.Thread(target=_work, args=arguments, name="populate", daemon=True).start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        thread = threading.Thread(target=_work, args=arguments, name="populate", daemon=True)
+        start_without_signals(thread)
 
     def __del__(self) -> None:
         self._asked.put(None)
@@ -58,6 +55,16 @@ class Populator:
         """
         populated = self._done.get()
         return self.pending.popleft(), populated
+
+
+def start_without_signals(thread: threading.Thread) -> None:
+    """Start a thread that never gets a signal: they are for the main thread, which may have them
+    blocked for a moment. RuntimeError if the system lets us have no thread."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _work(
