@@ -16,6 +16,7 @@ import uvloop
 from ram9.server.app import Server
 from ram9.server.arguments import parse_arguments
 from ram9.server.config import Config
+from ram9.server.volumes import DEFAULT_NAME
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.limits import SECTOR_BYTES
 
@@ -46,7 +47,10 @@ def main() -> None:
         if not lines:
             loop.stop()
         for _ in range(lines.count(b"\n")):
-            os.write(1, json.dumps(layout(server.filesystem)).encode() + b"\n")
+            os.write(
+                1,
+                json.dumps(layout(server.volumes.named[DEFAULT_NAME].filesystem)).encode() + b"\n",
+            )
 
     gc.collect()
     gc.freeze()

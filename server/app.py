@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from itertools import count
 from typing import Final
 
 from ram9.protocol.constants import VERSION_9P2000_L
@@ -24,7 +25,9 @@ from ram9.server.session import FID_BYTES, FIDS_TOTAL_MAX, Session
 from ram9.server.transport import ClientTransport
 from ram9.server.users import Users
 from ram9.server.version import VERSION
+from ram9.server.volumes import DEFAULT_NAME, Volume, Volumes
 from ram9.server.waiting import WaitingLocks
+from ram9.storage.disk import Lenders
 from ram9.storage.errors import FileSystemError
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.limits import Limits
@@ -42,7 +45,7 @@ FULL_AGAIN: Final = 0.9  # below this share of its limit, a disk that was full i
 
 
 class Server:
-    """One file system and everybody who is connected to it."""
+    """Volumes and everybody who is connected to them."""
 
     def __init__(
         self,
@@ -56,31 +59,22 @@ class Server:
         """
         self._loop = loop
         self._client_cache = config.client_cache
-        self._users = Users(time.monotonic) if config.policy == "enforce" else None
+        self._users = Users(time.monotonic)
         self.counters = Counters()
         self._waiting_locks = WaitingLocks(self.counters, config.lock_wait_seconds, time.monotonic)
-        limits = Limits(size_bytes=config.size_bytes, inodes=config.inodes)
-        try:
-            # Counting up from the microseconds since 1970: a later start never uses a number again,
-            # which clients may still have in a cache.
-            self.filesystem = FileSystem(limits, time.time_ns, time.time_ns() // 1000)
-        except (FileSystemError, OSError, OverflowError, ValueError) as error:
-            raise ConfigError(
-                f"a file system of {config.size_bytes} bytes and {config.inodes} inodes cannot be "
-                f"made: {error}; choose another --size or --inodes"
-            ) from error
-        if has_spare_processor():
-            self.filesystem.disk.populate_ahead()
+        # Counting up from the microseconds since 1970, for all volumes: a later start never uses a
+        # number again, which clients may still have in a cache.
+        self._numbers = count(time.time_ns() // 1000)
+        self._lenders: Lenders = {}
+        self.volumes = Volumes([self._volume(config)])
         self._hub = Hub(
             loop,
-            self.filesystem.disk,
+            self._lenders,
             held_bytes_max(config.size_bytes, memory_bytes),
             lingers=has_spare_processor(),
         )
         self._fids_total_max = fids_total_max(config.size_bytes, memory_bytes)
         self._sessions = 0
-        self._refusals_seen = 0
-        self._is_full = False
         self._sent_before = 0
         self._metrics: MetricsServer | None = None
         self.listeners: list[Listener] = []
@@ -163,7 +157,7 @@ class Server:
         self.counters.connections += 1
         journal = Journal(peer)
         session = Session(
-            self.filesystem,
+            self.volumes,
             self.counters,
             self._sessions,
             journal.report,
@@ -171,7 +165,6 @@ class Server:
             client_cache=self._client_cache,
             waiting_locks=self._waiting_locks,
             fids_total_max=self._fids_total_max,
-            credentials_of=self._users.credentials if self._users is not None else None,
         )
         ClientTransport(self._hub, client, session, peer, self._disconnected)
         event(log, logging.DEBUG, "connected", peer=peer)
@@ -190,35 +183,53 @@ class Server:
         self._give_back_memory()
 
     def _watch_space(self) -> None:
-        """Log when the file system first turns something away, and again after it had room."""
-        budget = self.filesystem.budget
-        if budget.refusals != self._refusals_seen:
-            self._refusals_seen = budget.refusals
-            if not self._is_full:
-                self._is_full = True
-                event(
-                    log,
-                    logging.WARNING,
-                    "out of space",
-                    used_bytes=budget.used_bytes,
-                    limit_bytes=budget.limit_bytes,
-                    used_inodes=budget.used_inodes,
-                    limit_inodes=budget.limit_inodes,
-                )
-        elif self._is_full and (
-            budget.used_bytes < FULL_AGAIN * budget.limit_bytes
-            and budget.used_inodes < FULL_AGAIN * budget.limit_inodes
-        ):
-            self._is_full = False
+        """Log when a volume first turns something away, and again after it had room."""
+        for volume in self.volumes:
+            budget = volume.filesystem.budget
+            if budget.refusals != volume.refusals_seen:
+                volume.refusals_seen = budget.refusals
+                if not volume.is_full:
+                    volume.is_full = True
+                    event(
+                        log,
+                        logging.WARNING,
+                        "out of space",
+                        volume=volume.name,
+                        used_bytes=budget.used_bytes,
+                        limit_bytes=budget.limit_bytes,
+                        used_inodes=budget.used_inodes,
+                        limit_inodes=budget.limit_inodes,
+                    )
+            elif volume.is_full and (
+                budget.used_bytes < FULL_AGAIN * budget.limit_bytes
+                and budget.used_inodes < FULL_AGAIN * budget.limit_inodes
+            ):
+                volume.is_full = False
+
+    def _volume(self, config: Config) -> Volume:
+        limits = Limits(size_bytes=config.size_bytes, inodes=config.inodes)
+        try:
+            filesystem = FileSystem(limits, time.time_ns, self._numbers, self._lenders)
+        except (FileSystemError, OSError, OverflowError, ValueError) as error:
+            raise ConfigError(
+                f"a file system of {config.size_bytes} bytes and {config.inodes} inodes cannot be "
+                f"made: {error}; choose another --size or --inodes"
+            ) from error
+        if has_spare_processor():
+            filesystem.disk.populate_ahead()
+        credentials_of = self._users.credentials if config.policy == "enforce" else None
+        return Volume(DEFAULT_NAME, filesystem, credentials_of)
 
     def _give_back_memory(self) -> None:
         """Return freed memory to the system: some every second, all of it in a quiet one."""
         moved_bytes = self.counters.sent_bytes
-        if moved_bytes == self._sent_before:
-            self.filesystem.disk.space.cool()
-        else:
-            self.filesystem.disk.space.decay()
+        is_quiet = moved_bytes == self._sent_before
         self._sent_before = moved_bytes
+        for volume in self.volumes:
+            if is_quiet:
+                volume.filesystem.disk.space.cool()
+            else:
+                volume.filesystem.disk.space.decay()
 
 
 class Journal:
@@ -330,7 +341,7 @@ def fids_total_max(size_bytes: int, memory_bytes: int | None) -> int:
 
 def _metrics_server(address: Address, server: Server) -> MetricsServer:
     try:
-        return MetricsServer(address, registry_of(server.filesystem, server.counters))
+        return MetricsServer(address, registry_of(server.volumes, server.counters))
     except OSError as error:
         raise ConfigError(
             f"cannot serve metrics on {address}: {error.strerror or error}; "

@@ -7,11 +7,11 @@ from ram9.protocol.codec import Message
 from ram9.protocol.constants import HEADER_BYTES, WRITE_OVERHEAD_BYTES
 from ram9.protocol.errors import ProtocolError
 from ram9.protocol.frames import HEADER, frame_end
-from ram9.protocol.messages import Rlerror, Tread, Tversion, Twrite
+from ram9.protocol.messages import Rlerror, Tattach, Tread, Tversion, Twrite
 from ram9.protocol.partial import write_head
 from ram9.server import enforcement
 from ram9.server.counters import Counters
-from ram9.server.dispatch import rows
+from ram9.server.dispatch import Row, rows
 from ram9.server.operations import attributes, directories, links, locks, version, walk, xattrs
 from ram9.server.operations.files import LandingWrite, land_write
 from ram9.server.session import Session
@@ -25,9 +25,9 @@ LARGE_FRAME_BYTES: Final = 32 << 10
 BATCH_BYTES_MAX: Final = 256 << 10
 BATCH_REQUESTS_MAX: Final = 64
 
-TVERSION: Final = Tversion.number
 TREAD: Final = Tread.number
 TWRITE: Final = Twrite.number
+BEGINNINGS: Final = frozenset((Tversion.number, Tattach.number))
 UNVERSIONED: Final = rows(versioned=False)
 VERSIONED: Final = rows(versioned=True)
 GUARDED: Final = rows(versioned=True, guarded=True)
@@ -36,6 +36,13 @@ GUARDED: Final = rows(versioned=True, guarded=True)
 FAMILIES: Final = (attributes, directories, enforcement, links, locks, version, walk, xattrs)
 
 _unpack_header: Final = HEADER.unpack_from
+
+
+def _rows(session: Session) -> list[Row]:
+    """Who answers the requests of a session as it is now."""
+    if not session.versioned:
+        return UNVERSIONED
+    return GUARDED if session.guarded else VERSIONED
 
 
 class Arrival:
@@ -86,7 +93,6 @@ class Connection:
     __slots__ = (
         "_clock_ns",
         "_counters",
-        "_versioned",
         "arrival",
         "batch_bytes_max",
         "session",
@@ -100,7 +106,6 @@ class Connection:
         self.arrival: Arrival | None = None
         self.batch_bytes_max = BATCH_BYTES_MAX
         self._counters: Counters = session.counters
-        self._versioned = VERSIONED if session.credentials_of is None else GUARDED
 
     def answer(self, view: memoryview, start: int, end: int, replies: list[Piece]) -> int:
         """Answer the whole frames in view[start:end]; return where the unanswered bytes begin.
@@ -113,7 +118,7 @@ class Connection:
         requests = self._counters.requests
         room_bytes = self.batch_bytes_max
         is_lent = False
-        msize, rows = session.msize, self._versioned if session.versioned else UNVERSIONED
+        msize, rows = session.msize, _rows(session)
         for number in range(BATCH_REQUESTS_MAX):
             if end - start < HEADER_BYTES:
                 break
@@ -150,8 +155,8 @@ class Connection:
                 replies.append(data)
                 room_bytes -= len(data)
                 is_lent = is_lent or type(data) is memoryview
-            # The limits that hold for the next frame may be others.
-            if room_bytes <= 0 or kind == TVERSION:
+            # The limits that hold for the next frame may be others, and who answers it.
+            if room_bytes <= 0 or kind in BEGINNINGS:
                 break
         return start
 

@@ -1,6 +1,7 @@
 """From a request's type number to the function that answers it."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final, NoReturn, TypeVar
 
 from ram9.protocol.codec import Decode, Message
@@ -47,7 +48,7 @@ def guards(
     request: type[Request],
 ) -> Callable[[Callable[[Session, Request], Request]], Callable[[Session, Request], Request]]:
     """Declare the function that checks whether a user may ask for *request*, where that is ours
-    to check.
+    to check: for the user whom the first fid of the request acts for.
 
     It returns what is to be answered, which is the request or what of it the user may have, or
     raises FileSystemError having changed nothing.
@@ -75,7 +76,7 @@ def rows(*, versioned: bool, guarded: bool = False) -> list[Row]:
         table[request.number] = (request.codec.decode, _refusal(errno)[1])
     for request, handler in HANDLERS.items():
         guard = GUARDS.get(request) if guarded else None
-        answer = handler if guard is None else _guarded(guard, handler)
+        answer = handler if guard is None else _guarded(request, guard, handler)
         table[request.number] = (request.codec.decode, answer)
     if not versioned:
         unversioned = [_refusal(Errno.EPROTO)] * 256
@@ -84,9 +85,13 @@ def rows(*, versioned: bool, guarded: bool = False) -> list[Row]:
     return table
 
 
-def _guarded(guard: Guard, handler: Handler) -> Handler:
+def _guarded(request: type[Message], guard: Guard, handler: Handler) -> Handler:
+    number_of = attrgetter(next(iter(request.codec.fields)))  # the first field is a fid
+
     def answer(session: Session, request: Message) -> Message:
-        return handler(session, guard(session, request))
+        if session.fids[number_of(request)].attachment.credentials is not None:
+            request = guard(session, request)
+        return handler(session, request)
 
     return answer
 

@@ -176,6 +176,8 @@ def remove(session: Session, request: Tremove) -> Tremove:
 def renameat(session: Session, request: Trenameat) -> Trenameat:
     """As for removing the one, and what is replaced, and making the other."""
     source, target = session.fids[request.olddirfid], session.fids[request.newdirfid]
+    if source.attachment.volume is not target.attachment.volume:
+        return request  # EXDEV
     permissions.check_rename(
         user_of(source), source.inode, request.oldname, target.inode, request.newname
     )
@@ -186,6 +188,8 @@ def renameat(session: Session, request: Trenameat) -> Trenameat:
 def rename(session: Session, request: Trename) -> Trename:
     """As for Trenameat."""
     fid, target = session.fids[request.fid], session.fids[request.newdirfid]
+    if fid.attachment.volume is not target.attachment.volume:
+        return request  # EXDEV
     permissions.check_rename(user_of(fid), *named_by(fid), target.inode, request.name)
     return request
 

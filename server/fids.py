@@ -2,6 +2,7 @@
 
 from typing import NoReturn
 
+from ram9.server.volumes import Volume
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory, Inode
 from ram9.storage.permissions import Credentials
@@ -10,13 +11,17 @@ from ram9.storage.permissions import Credentials
 class Attachment:
     """What one Tattach gave, and all fids share that were walked from there.
 
-    *uid* is the user whom they act for, *root* what that user may not climb above. *credentials*
-    are what the user's requests are checked with, None if they are not.
+    *uid* is the user whom they act for, *root* what that user may not climb above, in *volume*.
+    *credentials* are what the user's requests are checked with, None if they are not.
     """
 
-    __slots__ = ("credentials", "root", "uid")
+    __slots__ = ("credentials", "filesystem", "root", "uid", "volume")
 
-    def __init__(self, root: Directory, uid: int, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self, volume: Volume, root: Directory, uid: int, credentials: Credentials | None = None
+    ) -> None:
+        self.volume = volume
+        self.filesystem = volume.filesystem
         self.root = root
         self.uid = uid
         self.credentials = credentials

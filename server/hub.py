@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final, Protocol
 
-from ram9.storage.disk import Disk
+from ram9.storage.disk import Lenders
 
 RECEIVE_BYTES: Final = 256 << 10
 
@@ -36,10 +36,10 @@ class Hub:
     __slots__ = (
         "arriving",
         "buffers",
-        "disk",
         "held_bytes",
         "held_bytes_max",
         "last_served",
+        "lenders",
         "lingers",
         "loop",
         "received",
@@ -50,13 +50,13 @@ class Hub:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        disk: Disk,
+        lenders: Lenders,
         held_bytes_max: int = HELD_BYTES_MAX,
         *,
         lingers: bool = False,
     ) -> None:
         self.loop = loop
-        self.disk = disk
+        self.lenders = lenders  # of all volumes: transports with bytes that are not sent yet
         self.lingers = lingers  # see lingering.py
         self.last_served: Member | None = None
         # Bytes are received here and answered before anything else is received.

@@ -20,8 +20,9 @@ from prometheus_client.registry import Collector
 from ram9.protocol.messages import CODECS
 from ram9.server.config import Address
 from ram9.server.counters import Counters
+from ram9.server.logs import printable
 from ram9.server.version import VERSION
-from ram9.storage.filesystem import FileSystem
+from ram9.server.volumes import Volumes
 from ram9.storage.populating import start_without_signals
 
 METRICS: Final[tuple[str, ...]] = (
@@ -55,25 +56,17 @@ UNKNOWN: Final = "unknown"
 
 
 class ServerCollector(Collector):
-    """What one server has counted, and how full its file system is, at the moment of asking."""
+    """What one server has counted, and how full its volumes are, at the moment of asking."""
 
-    def __init__(self, filesystem: FileSystem, counters: Counters) -> None:
-        self._filesystem = filesystem
+    def __init__(self, volumes: Volumes, counters: Counters) -> None:
+        self._volumes = volumes
         self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of METRICS, once."""
-        budget, counters = self._filesystem.budget, self._counters
-        # Read once: the loop's thread goes on meanwhile, and used + available must be limit.
-        used_bytes, used_inodes = budget.used_bytes, budget.used_inodes
-        limit_bytes, limit_inodes = budget.limit_bytes, budget.limit_inodes
+        yield from self._by_volume()
+        counters = self._counters
         for name, help_text, value in (
-            ("ram9_limit_bytes", "Bytes that the file system may hold.", limit_bytes),
-            ("ram9_used_bytes", "Bytes used by data, names, attributes, inodes.", used_bytes),
-            ("ram9_available_bytes", "Bytes that are left.", limit_bytes - used_bytes),
-            ("ram9_limit_inodes", "Inodes that the file system may hold.", limit_inodes),
-            ("ram9_used_inodes", "Inodes in use, the deleted but open among them.", used_inodes),
-            ("ram9_available_inodes", "Inodes that are left.", limit_inodes - used_inodes),
             ("ram9_connections", "Clients connected now.", counters.connections),
             ("ram9_fids", "Fids that clients have now.", counters.fids),
             ("ram9_locks", "Locks that clients hold now.", counters.locks),
@@ -93,6 +86,35 @@ class ServerCollector(Collector):
             "Which ram9 this is.",
             {"version": VERSION, "python": platform.python_version()},
         )
+
+    def _by_volume(self) -> Iterator[Metric]:
+        gauges = [
+            GaugeMetricFamily(name, help_text, labels=["volume"])
+            for name, help_text in (
+                ("ram9_limit_bytes", "Bytes that the volume may hold."),
+                ("ram9_used_bytes", "Bytes used by data, names, attributes, inodes."),
+                ("ram9_available_bytes", "Bytes that are left."),
+                ("ram9_limit_inodes", "Inodes that the volume may hold."),
+                ("ram9_used_inodes", "Inodes in use, the deleted but open among them."),
+                ("ram9_available_inodes", "Inodes that are left."),
+            )
+        ]
+        for volume in self._volumes:
+            budget = volume.filesystem.budget
+            # Read once: the loop's thread goes on meanwhile, and used + available must be limit.
+            used_bytes, used_inodes = budget.used_bytes, budget.used_inodes
+            limit_bytes, limit_inodes = budget.limit_bytes, budget.limit_inodes
+            values = (
+                limit_bytes,
+                used_bytes,
+                limit_bytes - used_bytes,
+                limit_inodes,
+                used_inodes,
+                limit_inodes - used_inodes,
+            )
+            for gauge, value in zip(gauges, values, strict=True):
+                gauge.add_metric([printable(volume.name)], value)
+        yield from gauges
 
     def _by_label(self) -> Iterator[Metric]:
         counters = self._counters
@@ -208,9 +230,9 @@ class MetricsServer:
         self._thread.join()
 
 
-def registry_of(filesystem: FileSystem, counters: Counters) -> CollectorRegistry:
+def registry_of(volumes: Volumes, counters: Counters) -> CollectorRegistry:
     """A registry with everything that the page shows."""
     registry = CollectorRegistry()
-    registry.register(ServerCollector(filesystem, counters))
+    registry.register(ServerCollector(volumes, counters))
     ProcessCollector(registry=registry)
     return registry

@@ -10,12 +10,11 @@ from ram9.protocol.constants import MSIZE_MAX, NOFID, READ_OVERHEAD_BYTES
 from ram9.protocol.wire import Qid
 from ram9.server.counters import Counters
 from ram9.server.fids import Fid, FidTable
+from ram9.server.volumes import Volumes
 from ram9.server.waiting import Waiter, WaitingLocks
 from ram9.storage.errors import Errno, FileSystemError
-from ram9.storage.filesystem import FileSystem
 from ram9.storage.inodes import Directory, Inode
 from ram9.storage.locks import OFFSET_MAX, Lock, Locks
-from ram9.storage.permissions import Credentials
 
 # A Tversion has 21 bytes: before it nobody may make us hold more than a little.
 UNVERSIONED_FRAME_BYTES_MAX: Final = 8192
@@ -38,7 +37,6 @@ COUNTED_VERSIONS: Final = [0xFFFFFFFF] * 16
 CACHELESS_VERSIONS: Final = [0 if kind == 0o10 else 0xFFFFFFFF for kind in range(16)]
 
 Report = Callable[[str, dict[str, object]], None]
-CredentialsOf = Callable[[int], Credentials]
 
 
 def ignore(_event: str, _fields: dict[str, object]) -> None:
@@ -55,8 +53,8 @@ class Session:
     *report* is told, as an event and its fields, what an operator wants to know. *on_bug* gets
     every exception that should not have been. *client_cache* lets the client
     keep data of files. *waiting_locks* is where all sessions wait for each other's locks.
-    *credentials_of* says who a user is, if every request is to be checked; without it, the
-    client's kernel is trusted to do so. *fids_total_max* bounds the fids of all.
+    *fids_total_max* bounds the fids of all. ``guarded`` is whether requests are to be checked,
+    which they are once there is an attachment with credentials.
     ``on_late`` is called when there begin to be answers for ``take_late``.
     """
 
@@ -67,10 +65,9 @@ class Session:
         "_reply_bytes_max",
         "_writers",
         "counters",
-        "credentials_of",
         "data_bytes_max",
         "fids",
-        "filesystem",
+        "guarded",
         "locked",
         "msize",
         "number",
@@ -80,13 +77,14 @@ class Session:
         "values_bytes",
         "version_masks",
         "versioned",
+        "volumes",
         "waiting",
         "waiting_locks",
     )
 
     def __init__(
         self,
-        filesystem: FileSystem,
+        volumes: Volumes,
         counters: Counters,
         number: int = 0,
         report: Report = ignore,
@@ -94,15 +92,14 @@ class Session:
         *,
         client_cache: bool = False,
         waiting_locks: WaitingLocks | None = None,
-        credentials_of: CredentialsOf | None = None,
         fids_total_max: int = FIDS_TOTAL_MAX,
     ) -> None:
-        self.filesystem = filesystem
+        self.volumes = volumes
         self.counters = counters
         self.number = number  # tells the owners of locks apart
         self.report = report
         self.on_bug = on_bug
-        self.credentials_of = credentials_of
+        self.guarded = False
         self.version_masks = COUNTED_VERSIONS if client_cache else CACHELESS_VERSIONS
         self.fids = FidTable()
         self._fids_total_max = fids_total_max
@@ -134,10 +131,10 @@ class Session:
                 self.counters.protocol_errors["fid in use"] += 1
             self.clunk(number)
         elif len(fids) >= FIDS_MAX:
-            self.filesystem.release(fid.inode)
+            fid.attachment.filesystem.release(fid.inode)
             raise FileSystemError(Errno.EMFILE)
         elif self.counters.fids >= self._fids_total_max:
-            self.filesystem.release(fid.inode)
+            fid.attachment.filesystem.release(fid.inode)
             raise FileSystemError(Errno.ENFILE)
         fids[number] = fid
         self.counters.fids += 1
@@ -147,20 +144,20 @@ class Session:
         fid = self.fids[number]
         del self.fids[number]
         self.counters.fids -= 1
-        inode = fid.inode
         if fid.value is not None:
             self.hold_value(-len(fid.value.data))
         if fid.opened:
             if self.waiting:
                 self.waiting_locks.refuse(self, fid)
             self._note_closed(fid)
-        self.filesystem.release(inode)
+        fid.attachment.filesystem.release(fid.inode)
         return fid
 
     def close(self) -> None:
         """Forget everything: all fids, locks, values that were not yet set, and late answers."""
         self.let_go()
         self.forget(len(self.fids))
+        self.guarded = False
 
     def let_go(self) -> None:
         """Forget all that others may wait for, and wait for nothing any more; fids are left."""

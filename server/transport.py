@@ -105,7 +105,7 @@ class ClientTransport:
         hub.transports.pop(self, None)
         if hub.last_served is self:
             hub.last_served = None
-        hub.disk.lent.pop(self._copy_backlog, None)
+        hub.lenders.pop(self._copy_backlog, None)
         self._socket.close()
         self._backlog.clear()
         held_bytes = self._backlog_bytes + len(self._rest)
@@ -378,7 +378,7 @@ class ClientTransport:
         self._backlog_bytes += count_bytes
         self._hub.held_bytes += count_bytes
         if any(type(piece) is memoryview for piece in pieces):
-            self._hub.disk.lent[self._copy_backlog] = None
+            self._hub.lenders[self._copy_backlog] = None
 
     def _copy_backlog(self) -> None:
         """Copy what is lent: it is about to change."""
@@ -398,7 +398,7 @@ class ClientTransport:
         self._sent_at = time.monotonic()
         self._hub.release(sent)
         if not self._backlog and not self.is_closed:
-            self._hub.disk.lent.pop(self._copy_backlog, None)
+            self._hub.lenders.pop(self._copy_backlog, None)
             self._hub.loop.remove_writer(self._socket)
             self.resume()
 

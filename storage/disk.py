@@ -9,6 +9,8 @@ from ram9.storage.limits import SECTOR_BYTES
 from ram9.storage.populating import Populator
 from ram9.storage.space import BATCH_SECTORS, FreeSpace, Run
 
+Lenders = dict[Callable[[], None], None]  # what has each of them copy what it still lends
+
 WARM_BYTES_MAX = 64 << 20
 
 
@@ -20,11 +22,12 @@ class Disk:
 
     Bytes of the arena may be *lent* to somebody who sends them later. Before any byte changes or
     any sector is freed, each lender is asked to copy what is still unsent; ``settle()`` does that.
+    Several disks may have the same *lenders*: then a change of one has them all copy.
     """
 
     __slots__ = ("arena", "budget", "landing_bytes", "lent", "memory", "reserved", "space", "view")
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, lenders: Lenders | None = None) -> None:
         self.budget = budget
         self.arena = Arena(-(-budget.limit_bytes // SECTOR_BYTES))
         self.memory = self.arena.memory
@@ -32,7 +35,7 @@ class Disk:
         self.space = FreeSpace(self.arena, WARM_BYTES_MAX // SECTOR_BYTES, budget.memory)
         budget.reclaim = self.reclaim
         self.reserved: dict[Reserve, None] = {}  # in the order in which they were made
-        self.lent: dict[Callable[[], None], None] = {}
+        self.lent: Lenders = {} if lenders is None else lenders
         self.landing_bytes = 0  # of writes that are arriving, and hold their sectors
 
     def populate_ahead(self) -> None:
@@ -64,7 +67,8 @@ class Disk:
 
     def settle(self) -> None:
         """Have everybody who sends lent bytes copy them: they are about to change."""
-        copies, self.lent = self.lent, {}
+        copies = list(self.lent)
+        self.lent.clear()
         for copy in copies:
             copy()
 

@@ -16,6 +16,7 @@ class Errno(IntEnum):
     EACCES = 13  # no permission; or a default access list on what is no directory
     EBUSY = 16  # the root, or a name that cannot move
     EEXIST = 17
+    EXDEV = 18  # from one volume to another
     ENOTDIR = 20
     EISDIR = 21
     EINVAL = 22

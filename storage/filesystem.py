@@ -6,14 +6,15 @@ what is not decided here.
 """
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Final
 
 from ram9.storage import acls, xattrs
 from ram9.storage.budget import Budget
 from ram9.storage.content import Bytes, Content
 from ram9.storage.directories import Entries, check_name
-from ram9.storage.disk import Disk
+from ram9.storage.disk import Disk, Lenders
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import (
     Directory,
@@ -38,21 +39,28 @@ PERMISSIONS: Final = 0o7777
 class FileSystem:
     """A tree of inodes on a disk of its own.
 
-    *now_ns* gives the time in nanoseconds since 1970; *first_number* is the root's inode number,
-    from which the others count up: larger than any that was ever used, if clients may remember.
+    *now_ns* gives the time in nanoseconds since 1970. *numbers* are those of its inodes, the root
+    first: none that was ever used, if clients may remember. *lenders* is where those enter
+    themselves who lend bytes of it (see Disk). File systems may share all three.
     """
 
-    __slots__ = ("_next_number", "budget", "disk", "limits", "now_ns", "orphans", "root")
+    __slots__ = ("_numbers", "budget", "disk", "limits", "now_ns", "orphans", "root")
 
-    def __init__(self, limits: Limits, now_ns: Callable[[], int], first_number: int = 1) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        now_ns: Callable[[], int],
+        numbers: Iterator[int] | None = None,
+        lenders: Lenders | None = None,
+    ) -> None:
         self.limits = limits
         self.now_ns = now_ns
         self.budget = Budget(limits.size_bytes, limits.inodes)
-        self.disk = Disk(self.budget)
+        self.disk = Disk(self.budget, lenders)
         self.orphans: set[Inode] = set()  # held, without a name
-        self._next_number = first_number
+        self._numbers = count(1) if numbers is None else numbers
         self.budget.reserve_inode(INODE_BYTES + DIRECTORY_BYTES)
-        self.root = Directory(self._number(), stat.S_IFDIR | 0o1777, 0, 0, now_ns(), None)
+        self.root = Directory(next(self._numbers), stat.S_IFDIR | 0o1777, 0, 0, now_ns(), None)
 
     # Names
 
@@ -71,25 +79,32 @@ class FileSystem:
             check_name(name)
         raise FileSystemError(Errno.ENOENT)
 
+    def vacancy(self, directory: Inode, name: bytes) -> Directory:
+        """*directory*, if something can be made in it by *name*: what making it would refuse."""
+        parent, inode = self._place(directory, name)
+        if inode is not None:
+            raise FileSystemError(Errno.EEXIST)
+        return parent
+
     def create(self, directory: Inode, name: bytes, mode: int, uid: int, gid: int) -> File:
         """Make an empty regular file."""
-        parent, now_ns = self._vacancy(directory, name), self.now_ns()
+        parent, now_ns = self.vacancy(directory, name), self.now_ns()
         mode, lists = acls.inherited(parent, stat.S_IFREG | mode & PERMISSIONS)
         self._reserve_inode(name, 0, lists)
-        file = File(self._number(), mode, uid, gid, now_ns, Content(self.disk))
+        file = File(next(self._numbers), mode, uid, gid, now_ns, Content(self.disk))
         file.xattrs = lists
         self._enter(parent, name, file, now_ns)
         return file
 
     def mkdir(self, directory: Inode, name: bytes, mode: int, uid: int, gid: int) -> Directory:
         """Make a directory; below a set-group-ID one it is one itself."""
-        parent, now_ns = self._vacancy(directory, name), self.now_ns()
+        parent, now_ns = self.vacancy(directory, name), self.now_ns()
         if parent.nlink >= self.limits.links:
             raise FileSystemError(Errno.EMLINK)
         mode = stat.S_IFDIR | mode & PERMISSIONS | parent.mode & stat.S_ISGID
         mode, lists = acls.inherited(parent, mode)
         self._reserve_inode(name, DIRECTORY_BYTES, lists)
-        child = Directory(self._number(), mode, uid, gid, now_ns, parent)
+        child = Directory(next(self._numbers), mode, uid, gid, now_ns, parent)
         child.xattrs = lists
         parent.nlink += 1
         self._enter(parent, name, child, now_ns)
@@ -98,9 +113,9 @@ class FileSystem:
     def symlink(self, directory: Inode, name: bytes, target: bytes, uid: int, gid: int) -> Symlink:
         """Make a symbolic link."""
         check_target(target)
-        parent, now_ns = self._vacancy(directory, name), self.now_ns()
+        parent, now_ns = self.vacancy(directory, name), self.now_ns()
         self._reserve_inode(name, len(target))
-        link = Symlink(self._number(), stat.S_IFLNK | 0o777, uid, gid, now_ns, target)
+        link = Symlink(next(self._numbers), stat.S_IFLNK | 0o777, uid, gid, now_ns, target)
         self._enter(parent, name, link, now_ns)
         return link
 
@@ -119,10 +134,10 @@ class FileSystem:
         if kind in (0, stat.S_IFREG):
             return self.create(directory, name, mode, uid, gid)
         check_kind(kind)
-        parent, now_ns = self._vacancy(directory, name), self.now_ns()
+        parent, now_ns = self.vacancy(directory, name), self.now_ns()
         mode, lists = acls.inherited(parent, kind | mode & PERMISSIONS)
         self._reserve_inode(name, 0, lists)
-        node = Special(self._number(), mode, uid, gid, now_ns, major, minor)
+        node = Special(next(self._numbers), mode, uid, gid, now_ns, major, minor)
         node.xattrs = lists
         self._enter(parent, name, node, now_ns)
         return node
@@ -130,7 +145,7 @@ class FileSystem:
     def link(self, inode: Inode, directory: Inode, name: bytes) -> None:
         """Give an inode another name; a directory (EPERM) or one that has lost its last (ENOENT)
         gets none."""
-        parent = self._vacancy(directory, name)
+        parent = self.vacancy(directory, name)
         if isinstance(inode, Directory):
             raise FileSystemError(Errno.EPERM)
         if inode.nlink == 0:
@@ -349,11 +364,6 @@ class FileSystem:
                 inode = inode.parent  # which its ``..`` has held
                 inode.holds -= 1
 
-    def _number(self) -> int:
-        number = self._next_number
-        self._next_number += 1
-        return number
-
     def _reserve_inode(
         self, name: bytes, more_bytes: int, lists: dict[bytes, bytes] | None = None
     ) -> None:
@@ -372,13 +382,6 @@ class FileSystem:
                 raise FileSystemError(Errno.ENOENT)
             check_name(name)
         return directory, inode
-
-    def _vacancy(self, directory: Inode, name: bytes) -> Directory:
-        """A directory in which *name* is free."""
-        parent, inode = self._place(directory, name)
-        if inode is not None:
-            raise FileSystemError(Errno.EEXIST)
-        return parent
 
     def _parent(self, directory: Inode, name: bytes, dot: Errno, dotdot: Errno) -> Directory:
         """A directory in which *name* is to move or go; the dots never do, and are refused so."""

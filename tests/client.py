@@ -57,7 +57,8 @@ from ram9.protocol.messages import (
 from ram9.server.connection import Arrival, Connection, Piece
 from ram9.server.counters import Counters
 from ram9.server.fids import Fid
-from ram9.server.session import CredentialsOf, Session
+from ram9.server.session import Session
+from ram9.server.volumes import DEFAULT_NAME, CredentialsOf, Volume, Volumes
 from ram9.server.waiting import WaitingLocks
 from ram9.storage.check import check
 from ram9.storage.content import Claim
@@ -86,6 +87,11 @@ class Clock:
         self.now_ns += NS
 
 
+def only(filesystem: FileSystem) -> Volumes:
+    """The volumes of a server that has nothing else."""
+    return Volumes([Volume(DEFAULT_NAME, filesystem)])
+
+
 class Server:
     """A file system, and the connections of its clients.
 
@@ -101,14 +107,21 @@ class Server:
         credentials_of: CredentialsOf | None = None,
     ) -> None:
         self.client_cache = client_cache
-        self.credentials_of = credentials_of
         self.clock = Clock()
         self.filesystem = FileSystem(limits, self.clock)
+        self.volumes = Volumes([Volume(DEFAULT_NAME, self.filesystem, credentials_of)])
+        self._limits = limits
         self.counters = Counters()
         self.waiting_locks = WaitingLocks(self.counters, lock_wait, lambda: self.clock.now_ns / NS)
         self.reports: list[tuple[str, dict[str, object]]] = []
         self.clients: list[Client] = []
         self._last_number = 0
+
+    def add(self, name: bytes, credentials_of: CredentialsOf | None = None) -> Volume:
+        """One more volume, with the limits of the first."""
+        volume = Volume(name, FileSystem(self._limits, self.clock), credentials_of)
+        self.volumes.named[name] = volume
+        return volume
 
     def connect(self, uid: int = UID, aname: bytes = b"", msize: int = MSIZE_MAX) -> "Client":
         """A client that has attached *aname* as ROOT."""
@@ -125,18 +138,23 @@ class Server:
         return client
 
     def verify(self) -> None:
-        """Fail if anything is wrong with the file system, or if somebody holds what nobody has."""
+        """Fail if anything is wrong with a file system, or if somebody holds what nobody has."""
         arrivals = [client.connection.arrival for client in self.clients]
-        assert check(self.filesystem, landing=landing_claims(arrivals)) == []
+        filesystems = [volume.filesystem for volume in self.volumes]
+        for filesystem in filesystems:
+            assert check(filesystem, landing=landing_claims(arrivals, filesystem)) == []
         assert self.counters.internal_errors == 0
         fids = [fid for client in self.clients for fid in client.session.fids.values()]
         assert self.counters.fids == len(fids)
         self._verify_waiting()
         held = Counter(fid.inode for fid in fids)
         held.update(
-            orphan.parent for orphan in self.filesystem.orphans if isinstance(orphan, Directory)
+            orphan.parent
+            for filesystem in filesystems
+            for orphan in filesystem.orphans
+            if isinstance(orphan, Directory)
         )
-        inodes = all_inodes(self.filesystem)
+        inodes = [inode for filesystem in filesystems for inode in all_inodes(filesystem)]
         assert {inode: inode.holds for inode in inodes if inode.holds} == dict(held)
         locks = {inode: inode.locks.held for inode in inodes if inode.locks is not None}
         assert all(locks.values())
@@ -171,10 +189,14 @@ class Server:
 
     @contextmanager
     def unchanged(self) -> Generator[None]:
-        """Fail if the block changes anything in the file system, time stamps included."""
-        before = snapshot(self.filesystem)
+        """Fail if the block changes anything in a file system, time stamps included."""
+        before = self.snapshots()
         yield
-        assert snapshot(self.filesystem) == before
+        assert self.snapshots() == before
+
+    def snapshots(self) -> list[object]:
+        """What is in each volume."""
+        return [snapshot(volume.filesystem) for volume in self.volumes]
 
 
 class Client:
@@ -187,14 +209,13 @@ class Client:
         self.server = server
         self.number = number
         self.session = Session(
-            server.filesystem,
+            server.volumes,
             server.counters,
             number,
             report=lambda event, fields: server.reports.append((event, fields)),
             on_bug=raise_again,
             client_cache=server.client_cache,
             waiting_locks=server.waiting_locks,
-            credentials_of=server.credentials_of,
         )
         self.connection = Connection(self.session)
         self._tag = 0
@@ -232,12 +253,12 @@ class Client:
 
     def refused(self, request: Message) -> Errno:
         """Why *request* is refused; nothing must have changed by it, the fids included."""
-        before, fids = snapshot(self.server.filesystem), self._fids()
+        before, fids = self.server.snapshots(), self._fids()
         reply = self.answer(request)
         assert isinstance(reply, Rlerror), f"{request} was not refused: {reply}"
         if not isinstance(request, Tclunk | Tremove):
             assert self._fids() == fids
-            assert snapshot(self.server.filesystem) == before
+            assert self.server.snapshots() == before
         return Errno(reply.ecode)
 
     def wait(self, request: Message, tag: int | None = None) -> int:
@@ -508,11 +529,14 @@ def set_attributes(fid: int, valid: int, **values: int) -> Tsetattr:
     return Tsetattr(fid, valid, **fields)
 
 
-def landing_claims(arrivals: Iterable[Arrival | None]) -> list[Claim]:
+def landing_claims(arrivals: Iterable[Arrival | None], filesystem: FileSystem) -> list[Claim]:
+    """The claims of writes to *filesystem* that are arriving."""
     return [
         arrival.write.landing.claim
         for arrival in arrivals
-        if arrival is not None and arrival.write is not None
+        if arrival is not None
+        and arrival.write is not None
+        and arrival.write.landing._disk is filesystem.disk
     ]
 
 

@@ -17,6 +17,7 @@ from ram9.server.app import Server
 from ram9.server.config import LOCK_WAIT_SECONDS_MAX, Address, Config
 from ram9.server.counters import Counters
 from ram9.server.hub import Hub
+from ram9.server.volumes import DEFAULT_NAME
 from ram9.storage.check import check
 from ram9.storage.filesystem import FileSystem
 
@@ -95,7 +96,7 @@ class RunningServer:
 
     @property
     def filesystem(self) -> FileSystem:
-        return self.server.filesystem
+        return self.server.volumes.named[DEFAULT_NAME].filesystem
 
     @property
     def hub(self) -> Hub:

@@ -102,7 +102,8 @@ def setattr_(session: Session, request: Tsetattr) -> Rsetattr:
         mode = (
             without_set_id(fid, inode) if fid.attachment.uid and isinstance(inode, File) else None
         )
-    now_ns = session.filesystem.now_ns()
+    filesystem = fid.attachment.filesystem
+    now_ns = filesystem.now_ns()
     atime_ns = mtime_ns = None
     if valid & SETATTR_ATIME:
         atime_ns = now_ns
@@ -112,7 +113,7 @@ def setattr_(session: Session, request: Tsetattr) -> Rsetattr:
         mtime_ns = now_ns
         if valid & SETATTR_MTIME_SET:
             mtime_ns = _time_ns(request.mtime_s, request.mtime_ns)
-    session.filesystem.set_attributes(
+    filesystem.set_attributes(
         inode,
         size_bytes=request.size if valid & SETATTR_SIZE else None,
         mode=mode,
@@ -123,7 +124,7 @@ def setattr_(session: Session, request: Tsetattr) -> Rsetattr:
         now_ns=now_ns,
     )
     if valid & changes and isinstance(inode, File):
-        drop_capability(session, fid, inode)
+        drop_capability(fid, inode)
     if valid & SETATTR_CTIME:
         inode.touch_attributes(now_ns)
     return Rsetattr()
@@ -132,8 +133,8 @@ def setattr_(session: Session, request: Tsetattr) -> Rsetattr:
 @answers(Tstatfs)
 def statfs(session: Session, request: Tstatfs) -> Rstatfs:
     """statfs(2): what df shows, exact to the block."""
-    session.fids[request.fid]
-    budget = session.filesystem.budget
+    filesystem = session.fids[request.fid].attachment.filesystem
+    budget = filesystem.budget
     available = budget.available_bytes // BLOCK_BYTES
     return Rstatfs(
         V9FS_MAGIC,
@@ -143,16 +144,16 @@ def statfs(session: Session, request: Tstatfs) -> Rstatfs:
         available,
         budget.limit_inodes,
         budget.available_inodes,
-        session.filesystem.root.number,
+        filesystem.root.number,
         NAME_BYTES_MAX,
     )
 
 
-def drop_capability(session: Session, fid: Fid, file: File) -> None:
+def drop_capability(fid: Fid, file: File) -> None:
     """Where the server checks, a change of what *file* holds takes its capabilities away
     (cap_inode_killpriv); a trusted client does so itself."""
     if fid.attachment.credentials is not None and CAPABILITY in (file.xattrs or ()):
-        session.filesystem.remove_xattr(file, CAPABILITY)
+        fid.attachment.filesystem.remove_xattr(file, CAPABILITY)
 
 
 def without_set_id(fid: Fid, file: File) -> int:

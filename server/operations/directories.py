@@ -17,6 +17,7 @@ from ram9.protocol.messages import (
     encode_entry,
 )
 from ram9.server.dispatch import answers
+from ram9.server.fids import Fid
 from ram9.server.operations.walk import named_by, parent_within
 from ram9.server.session import QID_TYPES, Session, directory_of
 from ram9.storage.directories import DOT_COOKIE, DOTDOT_COOKIE
@@ -44,7 +45,7 @@ def readdir(session: Session, request: Treaddir) -> Rreaddir:
                 raise FileSystemError(Errno.EINVAL)  # nothing would say that there is no more
             break
         entries.append(entry)
-    directory.touch_access(session.filesystem.now_ns())
+    directory.touch_access(fid.attachment.filesystem.now_ns())
     return Rreaddir(b"".join(entries))
 
 
@@ -72,7 +73,7 @@ def _entries(
 def mkdir(session: Session, request: Tmkdir) -> Rmkdir:
     """Make a directory that belongs to the fid's user and the group *gid*."""
     fid = session.fids[request.dfid]
-    directory = session.filesystem.mkdir(
+    directory = fid.attachment.filesystem.mkdir(
         fid.inode, request.name, request.mode, fid.attachment.uid, request.gid
     )
     return Rmkdir(session.qid(directory))
@@ -81,13 +82,14 @@ def mkdir(session: Session, request: Tmkdir) -> Rmkdir:
 @answers(Tunlinkat)
 def unlinkat(session: Session, request: Tunlinkat) -> Runlinkat:
     """Remove a name: unlinkat(2)."""
-    directory = session.fids[request.dirfd].inode
+    fid = session.fids[request.dirfd]
+    directory = fid.inode
     if request.flags & ~AT_REMOVEDIR:
         raise FileSystemError(Errno.EINVAL)
     if request.flags:
-        session.filesystem.rmdir(directory, request.name)
+        fid.attachment.filesystem.rmdir(directory, request.name)
     else:
-        session.filesystem.unlink(directory, request.name)
+        fid.attachment.filesystem.unlink(directory, request.name)
     return Runlinkat()
 
 
@@ -95,9 +97,11 @@ def unlinkat(session: Session, request: Tunlinkat) -> Runlinkat:
 def rename(session: Session, request: Trename) -> Rrename:
     """Move what *fid* was reached by; Linux asks for Trenameat instead."""
     fid = session.fids[request.fid]
-    target = session.fids[request.newdirfid].inode
+    to = session.fids[request.newdirfid]
+    target = to.inode
     parent, name = named_by(fid)
-    session.filesystem.rename(parent, name, target, request.name)
+    _check_volume(fid, to)
+    fid.attachment.filesystem.rename(parent, name, target, request.name)
     if isinstance(target, Directory):
         fid.parent, fid.cookie = target, target.entries.cookie_of(request.name)
     return Rrename()
@@ -106,7 +110,17 @@ def rename(session: Session, request: Trename) -> Rrename:
 @answers(Trenameat)
 def renameat(session: Session, request: Trenameat) -> Rrenameat:
     """Move a name, over what is there: renameat(2)."""
-    source = session.fids[request.olddirfid].inode
-    target = session.fids[request.newdirfid].inode
-    session.filesystem.rename(source, request.oldname, target, request.newname)
+    source, target = session.fids[request.olddirfid], session.fids[request.newdirfid]
+    directory_of(source)
+    _check_volume(source, target)
+    source.attachment.filesystem.rename(
+        source.inode, request.oldname, target.inode, request.newname
+    )
     return Rrenameat()
+
+
+def _check_volume(source: Fid, target: Fid) -> None:
+    """EXDEV if *target*, a directory (ENOTDIR), is of another volume (do_renameat2, fs/namei.c)."""
+    if source.attachment.volume is not target.attachment.volume:
+        directory_of(target)
+        raise FileSystemError(Errno.EXDEV)

@@ -42,7 +42,7 @@ def lopen(session: Session, request: Tlopen) -> Rlopen:
         raise FileSystemError(Errno.EBUSY)
     check_open(fid.inode, request.flags)
     if request.flags & O_TRUNC and isinstance(fid.inode, File):
-        _empty(session, fid, fid.inode)
+        _empty(fid, fid.inode)
     _open(session, fid, request.flags)
     return Rlopen(session.qid(fid.inode), 0)
 
@@ -54,7 +54,7 @@ def lcreate(session: Session, request: Tlcreate) -> Rlcreate:
     A file that exists is opened, unless EXCL says otherwise: its mode and group stay as they are.
     """
     fid = session.fids[request.fid]
-    filesystem = session.filesystem
+    filesystem = fid.attachment.filesystem
     if fid.opened or fid.value is not None:
         raise FileSystemError(Errno.EBUSY)
     directory = directory_of(fid)
@@ -68,7 +68,7 @@ def lcreate(session: Session, request: Tlcreate) -> Rlcreate:
             raise FileSystemError(Errno.EISDIR)
         inode = existing
         if request.flags & O_TRUNC and isinstance(existing, File):
-            _empty(session, fid, existing)
+            _empty(fid, existing)
     else:
         inode = filesystem.create(
             directory, request.name, request.mode, fid.attachment.uid, request.gid
@@ -91,8 +91,8 @@ def read(session: Session, request: Tread) -> Rread:
     inode = fid.inode
     if fid.readable and isinstance(inode, File):
         if count > SMALL_READ_BYTES:
-            return Rread(session.filesystem.lend(inode, request.offset, count))
-        return Rread(session.filesystem.read(inode, request.offset, count))
+            return Rread(fid.attachment.filesystem.lend(inode, request.offset, count))
+        return Rread(fid.attachment.filesystem.read(inode, request.offset, count))
     if isinstance(fid.value, ReadValue):
         return Rread(fid.value.data[request.offset : request.offset + count])
     if isinstance(inode, Directory) and fid.opened:
@@ -112,9 +112,9 @@ def write(session: Session, request: Twrite) -> Rwrite:
     data = request.data
     if fid.writable and isinstance(inode, File):
         offset = inode.content.size_bytes if fid.append else request.offset
-        written = session.filesystem.write(inode, offset, data)
+        written = fid.attachment.filesystem.write(inode, offset, data)
         if fid.attachment.uid and written and (inode.mode & SET_ID_BITS or inode.xattrs):
-            _drop_privileges(session, fid, inode)
+            _drop_privileges(fid, inode)
         return Rwrite(written)
     if isinstance(fid.value, WrittenValue):
         return Rwrite(write_value(session, fid.value, request.offset, data))
@@ -131,12 +131,9 @@ def fsync(session: Session, request: Tfsync) -> Rfsync:
 class LandingWrite:
     """A Twrite to a file whose bytes are received straight into the file's future sectors."""
 
-    __slots__ = ("_fid", "_file", "_offset", "_session", "landing")
+    __slots__ = ("_fid", "_file", "_offset", "landing")
 
-    def __init__(
-        self, session: Session, fid: Fid, file: File, offset: int, landing: Landing
-    ) -> None:
-        self._session = session
+    def __init__(self, fid: Fid, file: File, offset: int, landing: Landing) -> None:
         self._fid = fid
         self._file = file
         self._offset = offset
@@ -144,7 +141,8 @@ class LandingWrite:
 
     def finish(self) -> Rwrite:
         """Answer the write, whose last byte has arrived."""
-        file, landing, filesystem = self._file, self.landing, self._session.filesystem
+        file, landing, attachment = self._file, self.landing, self._fid.attachment
+        filesystem = attachment.filesystem
         if self._fid.append and self._offset != file.content.size_bytes:
             # Somebody else changed the size meanwhile: the end is elsewhere now.
             data = b"".join(landing.views)
@@ -152,8 +150,8 @@ class LandingWrite:
             written = filesystem.write(file, file.content.size_bytes, data)
         else:
             written = filesystem.commit(file, landing)
-        if self._fid.attachment.uid and (file.mode & SET_ID_BITS or file.xattrs):
-            _drop_privileges(self._session, self._fid, file)
+        if attachment.uid and (file.mode & SET_ID_BITS or file.xattrs):
+            _drop_privileges(self._fid, file)
         return Rwrite(written)
 
 
@@ -165,8 +163,8 @@ def land_write(session: Session, number: int, offset: int, count: int) -> Landin
     file = fid.inode
     if fid.append:
         offset = file.content.size_bytes
-    landing = session.filesystem.land(file, offset, count)
-    return LandingWrite(session, fid, file, offset, landing) if landing is not None else None
+    landing = fid.attachment.filesystem.land(file, offset, count)
+    return LandingWrite(fid, file, offset, landing) if landing is not None else None
 
 
 def check_open(inode: Inode, flags: int) -> None:
@@ -193,15 +191,16 @@ def _open(session: Session, fid: Fid, flags: int) -> None:
     session.note_opened(fid)
 
 
-def _empty(session: Session, fid: Fid, file: File) -> None:
+def _empty(fid: Fid, file: File) -> None:
     mode = without_set_id(fid, file) if fid.attachment.uid else file.mode
-    now_ns = session.filesystem.now_ns()
-    session.filesystem.set_attributes(file, size_bytes=0, mode=mode, mtime_ns=now_ns, now_ns=now_ns)
-    drop_capability(session, fid, file)
+    filesystem = fid.attachment.filesystem
+    now_ns = filesystem.now_ns()
+    filesystem.set_attributes(file, size_bytes=0, mode=mode, mtime_ns=now_ns, now_ns=now_ns)
+    drop_capability(fid, file)
 
 
-def _drop_privileges(session: Session, fid: Fid, file: File) -> None:
+def _drop_privileges(fid: Fid, file: File) -> None:
     """A write by somebody else than root takes away set-user-ID, and set-group-ID of a program."""
     if file.mode & SET_ID_BITS:
-        session.filesystem.set_attributes(file, mode=without_set_id(fid, file))
-    drop_capability(session, fid, file)
+        fid.attachment.filesystem.set_attributes(file, mode=without_set_id(fid, file))
+    drop_capability(fid, file)

@@ -24,7 +24,7 @@ TARGET_OVERHEAD_BYTES: Final = 9  # what Rreadlink holds besides the target
 def symlink(session: Session, request: Tsymlink) -> Rsymlink:
     """Make a symbolic link: symlink(2)."""
     fid = session.fids[request.dfid]
-    link = session.filesystem.symlink(
+    link = fid.attachment.filesystem.symlink(
         fid.inode, request.name, request.symtgt, fid.attachment.uid, request.gid
     )
     return Rsymlink(session.qid(link))
@@ -33,20 +33,25 @@ def symlink(session: Session, request: Tsymlink) -> Rsymlink:
 @answers(Treadlink)
 def readlink(session: Session, request: Treadlink) -> Rreadlink:
     """The target of a symbolic link; EINVAL for anything else (readlink(2))."""
-    inode = session.fids[request.fid].inode
+    fid = session.fids[request.fid]
+    inode = fid.inode
     if not isinstance(inode, Symlink):
         raise FileSystemError(Errno.EINVAL)
     if len(inode.target) > session.msize - TARGET_OVERHEAD_BYTES:
         raise FileSystemError(Errno.ENAMETOOLONG)  # a reply beyond msize ends a Linux mount
-    inode.touch_access(session.filesystem.now_ns())
+    inode.touch_access(fid.attachment.filesystem.now_ns())
     return Rreadlink(inode.target)
 
 
 @answers(Tlink)
 def link(session: Session, request: Tlink) -> Rlink:
     """Give *fid* another name; of a symbolic link, the link itself gets it."""
-    directory = session.fids[request.dfid].inode
-    session.filesystem.link(session.fids[request.fid].inode, directory, request.name)
+    directory, fid = session.fids[request.dfid], session.fids[request.fid]
+    filesystem = directory.attachment.filesystem
+    if fid.attachment.volume is not directory.attachment.volume:
+        filesystem.vacancy(directory.inode, request.name)
+        raise FileSystemError(Errno.EXDEV)  # do_linkat, fs/namei.c
+    filesystem.link(fid.inode, directory.inode, request.name)
     return Rlink()
 
 
@@ -54,7 +59,7 @@ def link(session: Session, request: Tlink) -> Rlink:
 def mknod(session: Session, request: Tmknod) -> Rmknod:
     """Make a FIFO, socket, device or empty file: mknod(2)."""
     fid = session.fids[request.dfid]
-    inode = session.filesystem.mknod(
+    inode = fid.attachment.filesystem.mknod(
         fid.inode,
         request.name,
         request.mode,

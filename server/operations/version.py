@@ -14,6 +14,7 @@ from ram9.server.dispatch import answers
 from ram9.server.fids import Attachment, Fid
 from ram9.server.session import UNVERSIONED_FRAME_BYTES_MAX, Session
 from ram9.server.users import NOBODY_UID, ROOT_UID
+from ram9.server.volumes import Volume
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory
 from ram9.storage.permissions import EXECUTE, Credentials, may
@@ -55,22 +56,34 @@ def attach(session: Session, request: Tattach) -> Rattach:
     uid = request.n_uname
     if uid == NONUNAME:
         uid = ROOT_UID if request.uname == b"root" else NOBODY_UID
-    user = _credentials(session, uid, request.aname)
-    root = _directory(session, request.aname, user)
-    session.put(request.fid, Fid(root, Attachment(root, uid, user)))
+    volume, way = _volume(session, request.aname)
+    user = _credentials(session, volume, uid, request.aname)
+    root = _directory(session, volume, way, user, request.aname)
+    session.put(request.fid, Fid(root, Attachment(volume, root, uid, user)))
+    if user is not None:
+        session.guarded = True
     session.report("attached", {"uname": request.uname, "uid": uid, "aname": request.aname})
     return Rattach(session.qid(root))
 
 
-def _credentials(session: Session, uid: int, aname: bytes) -> Credentials | None:
+def _volume(session: Session, aname: bytes) -> tuple[Volume, list[bytes]]:
+    """What *aname* asks for, as Volumes.find; ENOENT."""
+    try:
+        return session.volumes.find(aname)
+    except FileSystemError:
+        session.report("attach refused", {"aname": aname, "reason": "no such volume"})
+        raise
+
+
+def _credentials(session: Session, volume: Volume, uid: int, aname: bytes) -> Credentials | None:
     """Who *uid* is, where that is asked; EIO if the user database does not answer.
 
     Not knowing somebody's groups must not let anybody in: a list may keep a group out.
     """
-    if session.credentials_of is None:
+    if volume.credentials_of is None:
         return None
     try:
-        return session.credentials_of(uid)
+        return volume.credentials_of(uid)
     except OSError as error:
         reason = f"the groups of user {uid} are not to be had: {error}"
         session.report("attach refused", {"aname": aname, "reason": reason})
@@ -107,15 +120,15 @@ def flush(session: Session, request: Tflush) -> Rflush | RflushBehind:
     return RflushBehind(late) if late else Rflush()
 
 
-def _directory(session: Session, aname: bytes, user: Credentials | None) -> Directory:
-    """The directory that a client may mount by the name *aname*; ``..`` leads nowhere.
+def _directory(
+    session: Session, volume: Volume, way: list[bytes], user: Credentials | None, aname: bytes
+) -> Directory:
+    """The directory of *volume* that the names of *way* lead to; ``..`` leads nowhere.
 
     *user* must be able to get there, if there is one who is checked.
     """
-    inode: Directory = session.filesystem.root
-    for name in aname.split(b"/"):
-        if name in (b"", b"."):
-            continue
+    inode: Directory = volume.filesystem.root
+    for name in way:
         if user is not None and not may(user, inode, EXECUTE):
             session.report(
                 "attach refused", {"aname": aname, "reason": "no permission to go there"}

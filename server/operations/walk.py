@@ -29,7 +29,7 @@ def walk(session: Session, request: Twalk) -> Rwalk:
         raise FileSystemError(Errno.EINVAL)
     inode, parent = fid.inode, fid.parent
     root, user = fid.attachment.root, fid.attachment.credentials
-    lookup = session.filesystem.lookup
+    lookup = fid.attachment.filesystem.lookup
     found: list[Qid] = []
     for name in names:
         try:
@@ -80,7 +80,7 @@ def clunk(session: Session, request: Tclunk) -> Rclunk:
     fid = session.fids[request.fid]
     try:
         if isinstance(fid.value, WrittenValue):
-            commit_value(session, fid, fid.value)
+            commit_value(fid, fid.value)
     finally:
         session.clunk(request.fid)
     return Rclunk()
@@ -90,7 +90,7 @@ def clunk(session: Session, request: Tclunk) -> Rclunk:
 def remove(session: Session, request: Tremove) -> Rremove:
     """remove(5): removes the name that *fid* was reached by, and clunks it even if it cannot."""
     fid = session.fids[request.fid]
-    filesystem = session.filesystem
+    filesystem = fid.attachment.filesystem
     try:
         parent, name = named_by(fid)
         if isinstance(fid.inode, Directory):

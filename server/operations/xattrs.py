@@ -22,7 +22,7 @@ def xattrwalk(session: Session, request: Txattrwalk) -> Rxattrwalk:
     if request.newfid == request.fid:
         raise FileSystemError(Errno.EINVAL)
     if request.name:
-        value = session.filesystem.get_xattr(fid.inode, request.name)
+        value = fid.attachment.filesystem.get_xattr(fid.inode, request.name)
     else:
         value = xattrs.listing(fid.inode, hidden=ROOT_ONLY if fid.attachment.uid else None)
     reader = Fid(fid.inode, fid.attachment)
@@ -60,7 +60,7 @@ def write_value(
     return len(data)
 
 
-def commit_value(session: Session, fid: Fid, value: WrittenValue) -> None:
+def commit_value(fid: Fid, value: WrittenValue) -> None:
     """Set an attribute, now that all of its value must be there (EINVAL if not).
 
     Linux has no message to remove one. It says so by an empty value to REPLACE the old, and for
@@ -68,7 +68,7 @@ def commit_value(session: Session, fid: Fid, value: WrittenValue) -> None:
     """
     if len(value.data) != value.size_bytes:
         raise FileSystemError(Errno.EINVAL)
-    inode, filesystem = fid.inode, session.filesystem
+    inode, filesystem = fid.inode, fid.attachment.filesystem
     _check_presence(inode, value.name, value.flags)
     is_removal = not value.size_bytes and value.flags & XATTR_REPLACE
     if is_removal and value.name not in acls.NAMES:

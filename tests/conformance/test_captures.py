@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.client import only
 
 from ram9.protocol.frames import HEADER
 from ram9.protocol.messages import CODECS, Rlerror, Tclunk, Tversion
@@ -41,8 +42,8 @@ class Replay:
         self.counters = Counters()
         self.bugs: list[Exception] = []
         limits = Limits(size_bytes=64 << 20, inodes=10_000)
-        self.filesystem = FileSystem(limits, Clock(), 1)
-        self.session = Session(self.filesystem, self.counters, on_bug=self.bugs.append)
+        self.filesystem = FileSystem(limits, Clock())
+        self.session = Session(only(self.filesystem), self.counters, on_bug=self.bugs.append)
         self.connection = Connection(self.session)
         self.sent = bytearray()
         self._rest = b""

@@ -280,4 +280,4 @@ def test_clients_that_come_and_go_leave_no_locks(server: Server, client: Client)
         guest = server.connect()
         assert guest.lock(guest.open(b"file"), WRLCK, process=process) == SUCCESS
         guest.connection.close()
-    assert client.session.filesystem.root.entries.get(b"file").locks is None  # type: ignore[union-attr]
+    assert client.server.filesystem.root.entries.get(b"file").locks is None  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ from tests.deploy.files import load
 
 from ram9.server.metrics import METRICS
 
-LABELS = {"errno", "instance", "job", "operation", "python", "reason", "version"}
+LABELS = {"errno", "instance", "job", "operation", "python", "reason", "version", "volume"}
 
 
 def dashboard_texts(field: str) -> list[str]:

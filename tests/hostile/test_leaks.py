@@ -84,7 +84,7 @@ def test_ten_thousand_clients_leave_nothing_behind(
     caplog.set_level("ERROR", "ram9")
     metrics = server.call(
         lambda: MetricsServer(
-            Address("127.0.0.1", 0), registry_of(server.filesystem, server.counters)
+            Address("127.0.0.1", 0), registry_of(server.server.volumes, server.counters)
         )
     )
     try:
@@ -121,7 +121,7 @@ def test_ten_thousand_clients_leave_nothing_behind(
 @pytest.mark.usefixtures("_no_collector")
 def test_scrapes_that_fail_leave_nothing_behind(server: RunningServer) -> None:
     metrics = MetricsServer(
-        Address("127.0.0.1", 0), registry_of(server.filesystem, server.counters)
+        Address("127.0.0.1", 0), registry_of(server.server.volumes, server.counters)
     )
     try:
         for measured in (False, True):

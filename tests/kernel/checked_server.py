@@ -12,6 +12,7 @@ from pathlib import Path
 from ram9.server import __main__ as command
 from ram9.server import app
 from ram9.server.config import Config
+from ram9.server.volumes import DEFAULT_NAME
 from ram9.storage.check import check
 
 
@@ -30,15 +31,16 @@ class CheckedServer(app.Server):
 
     def report(self) -> None:
         """Append what is wrong now, as one line that is there as a whole or not at all."""
-        budget = self.filesystem.budget
+        filesystem = self.volumes.named[DEFAULT_NAME].filesystem
+        budget = filesystem.budget
         found = {
-            "violations": check(self.filesystem),
+            "violations": [each for volume in self.volumes for each in check(volume.filesystem)],
             "internal_errors": self.counters.internal_errors,
             "connections": self.counters.connections,
             "used_bytes": budget.used_bytes,
             "used_inodes": budget.used_inodes,
             "limit_bytes": budget.limit_bytes,
-            "orphans": len(self.filesystem.orphans),
+            "orphans": sum(len(volume.filesystem.orphans) for volume in self.volumes),
             "locks": self.counters.locks,
             "waiting_locks": self.counters.waiting_locks,
             "flushes": self.counters.requests[108],

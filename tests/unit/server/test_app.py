@@ -239,6 +239,7 @@ def test_out_of_space_is_logged_once_until_there_was_room_again(
     fill()
     (logged,) = events("out of space")
     assert logged["level"] == "WARNING"
+    assert logged["volume"] == b""
     assert logged["limit_bytes"] == MIB
     assert 0 < MIB - logged["used_bytes"] < 4096
     assert server.counters.errors[Twrite.number, Errno.ENOSPC] == 3
@@ -323,7 +324,7 @@ def test_the_page_tells_what_clients_did(tmp_path: Path) -> None:
             'ram9_errors_total{errno="ENOENT",operation="walk"} 1.0',
             "ram9_connections 1.0",
             "ram9_fids 2.0",
-            "ram9_used_inodes 2.0",
+            'ram9_used_inodes{volume=""} 2.0',
             f"ram9_received_bytes_total {float(server.counters.received_bytes)}",
             f"ram9_sent_bytes_total {float(server.counters.sent_bytes)}",
         ):

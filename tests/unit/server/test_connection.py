@@ -114,7 +114,7 @@ def test_a_bug_is_eio_told_and_counted(client: Client, monkeypatch: pytest.Monke
     told: list[Exception] = []
     rows = list(connection.VERSIONED)
     rows[Tgetattr.number] = (rows[Tgetattr.number][0], broken)
-    monkeypatch.setattr(client.connection, "_versioned", rows)
+    monkeypatch.setattr(connection, "VERSIONED", rows)
     client.session.on_bug = told.append
     assert client.answer(Tgetattr(ROOT, 0)) == Rlerror(Errno.EIO)
     assert [type(error) for error in told] == [KeyError]

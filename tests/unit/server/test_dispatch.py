@@ -7,15 +7,14 @@ from ram9.server import connection
 from ram9.server.counters import Counters
 from ram9.server.dispatch import HANDLERS, REFUSED, answers, rows
 from ram9.server.session import Session
+from ram9.server.volumes import Volumes
 from ram9.storage.errors import Errno, FileSystemError
-from ram9.storage.filesystem import FileSystem
-from ram9.storage.limits import Limits
 
 
 def errno_of(number: int, *, versioned: bool) -> Errno:
     """Why whatever comes with that number is refused."""
     assert connection.FAMILIES
-    session = Session(FileSystem(Limits(1 << 20, 10), lambda: 0), Counters())
+    session = Session(Volumes([]), Counters())
     decode, handler = rows(versioned=versioned)[number]
     with pytest.raises(FileSystemError) as refusal:
         handler(session, decode(memoryview(b"xx"), 0, 2))

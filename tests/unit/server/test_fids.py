@@ -3,10 +3,13 @@
 import pytest
 
 from ram9.server.fids import Attachment, Fid, FidTable, ReadValue, WrittenValue
+from ram9.server.volumes import Volume
 from ram9.storage.errors import Errno, FileSystemError
-from ram9.storage.inodes import Directory
+from ram9.storage.filesystem import FileSystem
+from ram9.storage.limits import Limits
 
-ROOT = Directory(1, 0o040755, 0, 0, 0, None)
+VOLUME = Volume(b"", FileSystem(Limits(1 << 20, 10), lambda: 0))
+ROOT = VOLUME.filesystem.root
 
 
 def test_a_number_that_stands_for_nothing_is_ebadf() -> None:
@@ -23,7 +26,7 @@ def test_looking_a_number_up_makes_none() -> None:
 
 
 def test_a_new_fid_is_not_open() -> None:
-    fid = Fid(ROOT, Attachment(ROOT, 5))
+    fid = Fid(ROOT, Attachment(VOLUME, ROOT, 5))
     assert not any((fid.opened, fid.readable, fid.writable, fid.append))
     assert fid.value is None
     assert (fid.attachment.uid, fid.parent, fid.cookie) == (5, None, 0)
@@ -37,4 +40,4 @@ def test_values_have_their_data() -> None:
 
 def test_a_fid_is_small() -> None:
     """There are up to a million of them."""
-    assert not hasattr(Fid(ROOT, Attachment(ROOT, 0)), "__dict__")
+    assert not hasattr(Fid(ROOT, Attachment(VOLUME, ROOT, 0)), "__dict__")

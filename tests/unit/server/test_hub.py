@@ -14,7 +14,7 @@ from ram9.storage.limits import Limits
 def hub() -> Iterator[Hub]:
     loop = asyncio.new_event_loop()
     filesystem = FileSystem(Limits(size_bytes=1 << 20, inodes=100), lambda: 1)
-    yield Hub(loop, filesystem.disk)
+    yield Hub(loop, filesystem.disk.lent)
     loop.close()
 
 

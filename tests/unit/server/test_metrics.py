@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.client import only
 
 from ram9.protocol.messages import Rread, Rversion, Tclunk, Tgetattr, Tread
 from ram9.server import metrics
@@ -20,6 +21,7 @@ from ram9.storage.limits import Limits
 
 ROW = tuple[str, tuple[tuple[str, str], ...]]
 LIMIT_BYTES = 1 << 20
+VOLUME = (("volume", ""),)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +43,7 @@ def counters() -> Counters:
 
 @pytest.fixture
 def server(filesystem: FileSystem, counters: Counters) -> Iterator[MetricsServer]:
-    server = MetricsServer(Address("127.0.0.1", 0), registry_of(filesystem, counters))
+    server = MetricsServer(Address("127.0.0.1", 0), registry_of(only(filesystem), counters))
     yield server
     server.close()
 
@@ -86,11 +88,14 @@ def test_space_adds_up_before_and_after_work(server: MetricsServer, filesystem: 
         filesystem.write(file, 0, bytes(size))
         page = values(server)
         for kind in ("bytes", "inodes"):
-            used, available = page[f"ram9_used_{kind}", ()], page[f"ram9_available_{kind}", ()]
-            assert used + available == page[f"ram9_limit_{kind}", ()]
-        assert page["ram9_used_bytes", ()] == filesystem.budget.used_bytes
-        assert page["ram9_limit_bytes", ()] == LIMIT_BYTES
-        assert page["ram9_used_inodes", ()] == 2
+            used, available = (
+                page[f"ram9_used_{kind}", VOLUME],
+                page[f"ram9_available_{kind}", VOLUME],
+            )
+            assert used + available == page[f"ram9_limit_{kind}", VOLUME]
+        assert page["ram9_used_bytes", VOLUME] == filesystem.budget.used_bytes
+        assert page["ram9_limit_bytes", VOLUME] == LIMIT_BYTES
+        assert page["ram9_used_inodes", VOLUME] == 2
 
 
 def test_totals_are_those_that_were_counted(server: MetricsServer, counters: Counters) -> None:
@@ -161,19 +166,19 @@ def test_two_are_answered_who_come_at_once(server: MetricsServer) -> None:
 
 def test_an_address_in_use_is_an_error(server: MetricsServer, filesystem: FileSystem) -> None:
     with pytest.raises(OSError, match="Address already in use"):
-        MetricsServer(server.address, registry_of(filesystem, Counters()))
+        MetricsServer(server.address, registry_of(only(filesystem), Counters()))
 
 
 def test_ipv6_is_served(filesystem: FileSystem, counters: Counters) -> None:
-    server = MetricsServer(Address("::1", 0), registry_of(filesystem, counters))
+    server = MetricsServer(Address("::1", 0), registry_of(only(filesystem), counters))
     assert ("ram9_connections", ()) in values(server)
     server.close()
 
 
 def test_a_closed_address_is_free_again(filesystem: FileSystem, counters: Counters) -> None:
-    first = MetricsServer(Address("127.0.0.1", 0), registry_of(filesystem, counters))
+    first = MetricsServer(Address("127.0.0.1", 0), registry_of(only(filesystem), counters))
     first.close()
-    second = MetricsServer(first.address, registry_of(filesystem, counters))
+    second = MetricsServer(first.address, registry_of(only(filesystem), counters))
     second.close()
 
 
@@ -206,7 +211,7 @@ def test_closing_does_not_wait_for_who_is_slow(
     """A silent client of the page delayed the end of the server by seconds, a dripping for ever."""
     monkeypatch.setattr(metrics, "REQUEST_SECONDS_MAX", 10_000)
     monkeypatch.setattr(metrics.PageHandler, "timeout", 10_000)
-    server = MetricsServer(Address("127.0.0.1", 0), registry_of(filesystem, counters))
+    server = MetricsServer(Address("127.0.0.1", 0), registry_of(only(filesystem), counters))
     with connected(server) as silent:
         silent.sendall(b"GET /met")
         deadline = time.monotonic() + 20

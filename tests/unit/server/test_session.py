@@ -10,6 +10,7 @@ from ram9.protocol.messages import Tlock, Twalk
 from ram9.server import session
 from ram9.server.fids import Attachment, Fid
 from ram9.server.session import directory_of, ignore
+from ram9.server.volumes import DEFAULT_NAME
 from ram9.server.waiting import WaitingLocks
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.locks import OFFSET_MAX
@@ -34,7 +35,9 @@ def test_fids_are_limited(client: Client, monkeypatch: pytest.MonkeyPatch) -> No
 def test_nofid_is_never_put(client: Client) -> None:
     root = client.server.filesystem.root
     with pytest.raises(FileSystemError) as refusal:
-        client.session.put(NOFID, Fid(root, Attachment(root, 0)))
+        client.session.put(
+            NOFID, Fid(root, Attachment(client.server.volumes.named[DEFAULT_NAME], root, 0))
+        )
     assert refusal.value.errno is Errno.EBADF
     client.server.verify()
 
@@ -110,8 +113,8 @@ def test_fids_are_forgotten_in_portions_and_locks_at_once(client: Client) -> Non
 
 def test_fids_of_all_are_limited_by_what_there_is_memory_for(client: Client) -> None:
     filesystem, counters = client.server.filesystem, client.server.counters
-    bounded = session.Session(filesystem, counters, fids_total_max=counters.fids + 1)
-    attachment = Attachment(filesystem.root, 0)
+    bounded = session.Session(client.server.volumes, counters, fids_total_max=counters.fids + 1)
+    attachment = Attachment(client.server.volumes.named[DEFAULT_NAME], filesystem.root, 0)
     bounded.put(1, Fid(filesystem.root, attachment))
     with pytest.raises(FileSystemError, match="ENFILE"):
         bounded.put(2, Fid(filesystem.root, attachment))

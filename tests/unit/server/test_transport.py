@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from tests.client import only
 from tests.running_server import RunningServer, running
 from tests.socket_client import attach_frame, version_frame, wait_until
 
@@ -54,7 +55,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture
 def hub(loop: asyncio.AbstractEventLoop, filesystem: FileSystem) -> Hub:
-    return Hub(loop, filesystem.disk)
+    return Hub(loop, filesystem.disk.lent)
 
 
 class Pair:
@@ -68,7 +69,7 @@ class Pair:
         self.transport = ClientTransport(
             hub,
             theirs,
-            Session(filesystem, self.counters),
+            Session(only(filesystem), self.counters),
             "peer",
             lambda _transport, reason: self.reasons.append(reason),
         )
@@ -206,7 +207,7 @@ def test_a_transport_leaves_nothing_with_the_hub(server: RunningServer) -> None:
         client.send_all([Tread(1, 0, 900_000)] * 3)
     server.hang_up()
     hub = server.hub
-    assert server.call(lambda: (hub.held_bytes, len(hub.transports), len(hub.disk.lent))) == (
+    assert server.call(lambda: (hub.held_bytes, len(hub.transports), len(hub.lenders))) == (
         0,
         0,
         0,

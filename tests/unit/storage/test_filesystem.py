@@ -1,6 +1,7 @@
 """Operations on names and lives; the machines in tests/property do the rest."""
 
 import stat
+from itertools import count
 
 import pytest
 
@@ -34,7 +35,7 @@ def directory(filesystem: FileSystem, root: Directory) -> Directory:
 
 
 def test_numbers_count_up_from_the_first() -> None:
-    filesystem = FileSystem(Limits(1 << 20, 10), lambda: 0, first_number=1 << 40)
+    filesystem = FileSystem(Limits(1 << 20, 10), lambda: 0, count(1 << 40))
     assert filesystem.root.number == 1 << 40
     assert filesystem.mkdir(filesystem.root, b"a", 0o755, 0, 0).number == (1 << 40) + 1
 
