@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from ram9.storage import acls, xattrs
+from ram9.storage.budget import Budget
 from ram9.storage.content import Claim, Content
 from ram9.storage.directories import DOTDOT_COOKIE
 from ram9.storage.errors import FileSystemError
@@ -179,10 +180,25 @@ def _check_budget(
         violations.append(f"{used_bytes} bytes are used, the budget says {budget.used_bytes}")
     if budget.used_inodes != len(inodes):
         violations.append(f"{len(inodes)} inodes are used, the budget says {budget.used_inodes}")
-    if not 0 <= budget.used_bytes <= budget.limit_bytes:
-        violations.append(f"{budget.used_bytes} of {budget.limit_bytes} bytes are used")
-    if not 0 <= budget.used_inodes <= budget.limit_inodes:
-        violations.append(f"{budget.used_inodes} of {budget.limit_inodes} inodes are used")
+    limits = max(budget.limit_bytes, budget.resized_at[0])
+    if not 0 <= budget.used_bytes <= limits:
+        violations.append(f"{budget.used_bytes} of {limits} bytes are used")
+    limits = max(budget.limit_inodes, budget.resized_at[1])
+    if not 0 <= budget.used_inodes <= limits:
+        violations.append(f"{budget.used_inodes} of {limits} inodes are used")
+    return violations + _check_memory(budget)
+
+
+def _check_memory(budget: Budget) -> list[str]:
+    """What is held of memory is what was drawn from the allotment, and the page of df adds up."""
+    violations = []
+    memory = budget.memory
+    pages_bytes = memory.resident_bytes if memory.counts_pages else 0
+    if memory.held_bytes != memory.heap_bytes + pages_bytes:
+        violations.append(f"{pages_bytes} bytes of pages are held, others were drawn")
+    standing = budget.standing()
+    if standing.used_bytes + standing.available_bytes != standing.limit_bytes:
+        violations.append(f"{standing} does not add up")
     return violations
 
 

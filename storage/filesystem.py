@@ -11,7 +11,7 @@ from itertools import count
 from typing import Final
 
 from ram9.storage import acls, xattrs
-from ram9.storage.budget import Budget
+from ram9.storage.budget import Allotment, Budget
 from ram9.storage.content import Bytes, Content
 from ram9.storage.directories import Entries, check_name
 from ram9.storage.disk import Disk, Lenders
@@ -26,12 +26,7 @@ from ram9.storage.inodes import (
     check_target,
 )
 from ram9.storage.landing import Landing, land
-from ram9.storage.limits import (
-    DENTRY_BYTES,
-    DIRECTORY_BYTES,
-    INODE_BYTES,
-    Limits,
-)
+from ram9.storage.limits import DENTRY_BYTES, DIRECTORY_BYTES, INODE_BYTES, Limits
 
 PERMISSIONS: Final = 0o7777
 
@@ -41,7 +36,8 @@ class FileSystem:
 
     *now_ns* gives the time in nanoseconds since 1970. *numbers* are those of its inodes, the root
     first: none that was ever used, if clients may remember. *lenders* is where those enter
-    themselves who lend bytes of it (see Disk). File systems may share all three.
+    themselves who lend bytes of it (see Disk). *allotment* is what there is of the
+    machine's memory, which else is no limit. File systems may share all four.
     """
 
     __slots__ = ("_numbers", "budget", "disk", "limits", "now_ns", "orphans", "root")
@@ -52,10 +48,11 @@ class FileSystem:
         now_ns: Callable[[], int],
         numbers: Iterator[int] | None = None,
         lenders: Lenders | None = None,
+        allotment: Allotment | None = None,
     ) -> None:
         self.limits = limits
         self.now_ns = now_ns
-        self.budget = Budget(limits.size_bytes, limits.inodes)
+        self.budget = Budget(limits.size_bytes, limits.inodes, allotment)
         self.disk = Disk(self.budget, lenders)
         self.orphans: set[Inode] = set()  # held, without a name
         self._numbers = count(1) if numbers is None else numbers

@@ -88,7 +88,7 @@ def land(disk: Disk, content: Content, offset: int, count: int) -> Landing | Non
 
     Nor where writes that have not all arrived hold much of the space already: they may never.
     """
-    if disk.landing_bytes > disk.budget.limit_bytes // LANDING_SHARE:
+    if disk.landing_bytes > disk.budget.standing().limit_bytes // LANDING_SHARE:
         return None
     start = -(-offset // SECTOR_BYTES)
     end = -(-(offset + count) // SECTOR_BYTES)

@@ -20,6 +20,7 @@ from ram9.storage.populating import Populator
 RUNS_AT_ONCE_MAX: Final = 8192  # to look at before requests get their turn: some 40 ms
 ALIGNED_SECTORS_MIN: Final = 64  # what is smaller shares pages, and wastes none
 BATCH_SECTORS: Final = 8192  # cold sectors that turn warm at a time: 4 MiB, in about 2 ms
+SHED_SECTORS_MAX: Final = 32768  # to give back before requests get their turn: 16 MiB
 BATCHES_AHEAD: Final = 2  # that turn warm while those before them are being used
 
 
@@ -360,6 +361,7 @@ class FreeSpace:
         self._reclaim_above_sectors = min(
             self._reclaim_above_sectors, warm_sectors + self._reclaim_step_sectors
         )
+        self._memory.note_pages()
 
     def free(self, place: int, count: int) -> None:
         """Make *count* sectors free; their pages stay warm up to the watermark."""
@@ -390,12 +392,17 @@ class FreeSpace:
         self._collect_all()
         if self.warm.sectors < self._reclaim_above_sectors:
             return
-        missing_sectors = self._memory.missing_bytes(count_bytes) // SECTOR_BYTES + BATCH_SECTORS
-        runs = self.warm.largest(PAGE_SECTORS, RUNS_AT_ONCE_MAX)
-        self._give_back(runs, self.warm.sectors - missing_sectors)
+        self.shed(self._memory.missing_bytes(count_bytes) + BATCH_SECTORS * SECTOR_BYTES)
         self._reclaim_above_sectors = 0
         if not self._memory.has_room(count_bytes):
             self._reclaim_above_sectors = self.warm.sectors + self._reclaim_step_sectors
+
+    def shed(self, count_bytes: int) -> int:
+        """Give pages for *count_bytes*, but no more than a step, back; how many bytes that was."""
+        before = self.warm.sectors
+        count = min(-(-count_bytes // SECTOR_BYTES), SHED_SECTORS_MAX)
+        self._give_back(self.warm.largest(PAGE_SECTORS, RUNS_AT_ONCE_MAX), before - count)
+        return (before - self.warm.sectors) * SECTOR_BYTES
 
     def decay(self) -> None:
         """Give back about half of the warm sectors that nobody needed since the last time."""
@@ -427,7 +434,8 @@ class FreeSpace:
             if self.warm.sectors <= keep_sectors:
                 break
             first = -(-place // PAGE_SECTORS) * PAGE_SECTORS
-            end = (place + count) // PAGE_SECTORS * PAGE_SECTORS
+            some = max(self.warm.sectors - keep_sectors, SHED_SECTORS_MAX)
+            end = min(place + count, first + some) // PAGE_SECTORS * PAGE_SECTORS
             if first < end:
                 self._arena.give_back(first, end - first)
                 self.warm.take_at(place, count)

@@ -134,16 +134,16 @@ def setattr_(session: Session, request: Tsetattr) -> Rsetattr:
 def statfs(session: Session, request: Tstatfs) -> Rstatfs:
     """statfs(2): what df shows, exact to the block."""
     filesystem = session.fids[request.fid].attachment.filesystem
-    budget = filesystem.budget
-    available = budget.available_bytes // BLOCK_BYTES
+    standing = filesystem.budget.standing()
+    available = standing.available_bytes // BLOCK_BYTES
     return Rstatfs(
         V9FS_MAGIC,
         BLOCK_BYTES,
-        budget.limit_bytes // BLOCK_BYTES,
+        standing.limit_bytes // BLOCK_BYTES,
         available,
         available,
-        budget.limit_inodes,
-        budget.available_inodes,
+        standing.limit_inodes,
+        standing.available_inodes,
         filesystem.root.number,
         NAME_BYTES_MAX,
     )

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ram9.storage.budget import Budget
+from ram9.storage.budget import SIZE, Allotment, Budget, Memory
 from ram9.storage.errors import FileSystemError
 from ram9.storage.limits import SECTOR_BYTES
 
@@ -91,6 +91,145 @@ def test_before_that_what_is_free_is_asked_to_give_memory_back(budget: Budget) -
     budget.memory.bytes_max = SECTOR_BYTES
     budget.reserve(100)
     assert budget.memory.resident_bytes == 0
+
+
+# Memory that volumes share
+
+
+class ColdSectors:
+    """Sectors without memory."""
+
+    def __init__(self, sectors: int) -> None:
+        self.sectors = sectors
+
+
+@pytest.fixture
+def allotment() -> Allotment:
+    return Allotment(10 * SECTOR_BYTES, "meminfo")
+
+
+@pytest.fixture
+def shared(allotment: Allotment) -> Budget:
+    """A volume of 100 sectors, of which memory has 10."""
+    budget = Budget(100 * SECTOR_BYTES, 2, allotment)
+    budget.memory.arena_sectors = 100
+    budget.memory.cold = ColdSectors(100)
+    return budget
+
+
+def warm(budget: Budget, sectors: int) -> None:
+    """Let so many more sectors of a volume have memory."""
+    assert isinstance(budget.memory.cold, ColdSectors)
+    budget.memory.cold.sectors -= sectors
+    budget.memory.note_pages()
+
+
+def test_the_limit_in_force_is_that_of_memory_where_that_is_less(shared: Budget) -> None:
+    standing = shared.standing()
+    assert standing.limit_bytes == standing.available_bytes == 10 * SECTOR_BYTES
+    assert standing.limited_by == "meminfo"
+    assert shared.limit_bytes == 100 * SECTOR_BYTES
+
+
+def test_it_is_that_of_the_size_where_memory_is_plenty(
+    shared: Budget, allotment: Allotment
+) -> None:
+    allotment.left_bytes = 100 * SECTOR_BYTES
+    assert shared.standing().limit_bytes == 100 * SECTOR_BYTES
+    assert shared.standing().limited_by == SIZE
+
+
+def test_what_a_volume_takes_leaves_its_limit_as_it_was(
+    shared: Budget, allotment: Allotment
+) -> None:
+    shared.reserve_sectors(4 * SECTOR_BYTES)
+    warm(shared, 8)  # a page of them
+    shared.reserve(100)
+    standing = shared.standing()
+    assert allotment.left_bytes == 2 * SECTOR_BYTES - 100
+    assert standing.used_bytes == 4 * SECTOR_BYTES + 100
+    assert standing.limit_bytes == 10 * SECTOR_BYTES
+
+
+def test_what_one_volume_takes_another_has_not(shared: Budget, allotment: Allotment) -> None:
+    other = Budget(100 * SECTOR_BYTES, 2, allotment)
+    other.reserve(3 * SECTOR_BYTES)
+    assert shared.available_bytes == 7 * SECTOR_BYTES
+    with pytest.raises(FileSystemError, match="ENOSPC"):
+        shared.reserve_sectors(8 * SECTOR_BYTES)
+    assert allotment.refusals == 1
+    other.release(3 * SECTOR_BYTES)
+    shared.reserve_sectors(8 * SECTOR_BYTES)
+
+
+def test_where_memory_is_gone_what_is_there_is_written_on(
+    shared: Budget, allotment: Allotment
+) -> None:
+    """Free sectors whose pages are held need no more memory; a name does."""
+    shared.reserve_sectors(4 * SECTOR_BYTES)
+    warm(shared, 8)
+    allotment.left_bytes = 0
+    assert shared.available_bytes == 4 * SECTOR_BYTES
+    with pytest.raises(FileSystemError, match="ENOSPC"):
+        shared.reserve(1)
+    shared.reserve_sectors(4 * SECTOR_BYTES)
+    assert shared.available_bytes == 0
+
+
+def test_a_limit_below_what_is_used_is_what_is_used(shared: Budget, allotment: Allotment) -> None:
+    shared.reserve_sectors(8 * SECTOR_BYTES)
+    warm(shared, 8)
+    allotment.left_bytes = -5 * SECTOR_BYTES
+    standing = shared.standing()
+    assert standing.limit_bytes == standing.used_bytes == 8 * SECTOR_BYTES
+    assert standing.available_bytes == 0
+    assert standing.limited_by == "meminfo"
+    shared.release_sectors(8 * SECTOR_BYTES)
+    assert shared.standing().available_bytes == 3 * SECTOR_BYTES  # once it has given five back
+
+
+def test_pages_that_do_not_count_are_no_limit(allotment: Allotment) -> None:
+    budget = Budget(100 * SECTOR_BYTES, 2, allotment)
+    budget.memory.counts_pages = False
+    budget.memory.arena_sectors, budget.memory.cold = 100, ColdSectors(0)
+    budget.memory.note_pages()
+    assert allotment.left_bytes == 10 * SECTOR_BYTES
+    assert budget.available_bytes == 100 * SECTOR_BYTES
+    with pytest.raises(FileSystemError, match="ENOSPC"):
+        budget.reserve(11 * SECTOR_BYTES)
+
+
+def test_a_volume_that_is_gone_has_given_everything_back(allotment: Allotment) -> None:
+    memory = Memory(1000, allotment)
+    memory.arena_sectors = 8
+    memory.note_pages()
+    memory.take_heap(100)
+    assert allotment.left_bytes == 2 * SECTOR_BYTES - 100
+    del memory
+    assert allotment.left_bytes == 10 * SECTOR_BYTES
+
+
+# Resizing
+
+
+def test_a_larger_limit_is_there_at_once(budget: Budget) -> None:
+    budget.reserve(1000)
+    budget.resize(1500, 3)
+    assert budget.standing()[:6] == (1500, 1000, 500, 3, 0, 3)
+    budget.reserve(500)
+
+
+def test_a_limit_below_what_is_used_holds_what_is_new_only(budget: Budget) -> None:
+    budget.reserve_inode(600)
+    budget.reserve_inode(100)
+    budget.resize(500, 1)
+    assert budget.standing()[:6] == (700, 700, 0, 2, 2, 0)
+    assert budget.standing().limited_by == SIZE
+    for refused in budget.reserve, budget.reserve_inode, budget.reserve_sectors:
+        with pytest.raises(FileSystemError, match="ENOSPC"):
+            refused(1)
+    budget.release_inode(600)
+    assert budget.standing()[:6] == (500, 100, 400, 1, 1, 0)
 
 
 # Prints what was charged for one of many, and by how much the process grew for it.

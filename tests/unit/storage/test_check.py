@@ -194,6 +194,7 @@ BREAKS: list[tuple[Callable[[Sample], None], str]] = [
     (set_attribute("filesystem.budget.used_inodes", 0), "the budget says 0"),
     (set_attribute("filesystem.budget.limit_bytes", 100), "of 100 bytes are used"),
     (set_attribute("filesystem.budget.limit_inodes", 2), "of 2 inodes are used"),
+    (set_attribute("filesystem.budget.memory._noted_bytes", 7), "others were drawn"),
     (set_attribute("filesystem.disk.space.cold.sectors", 7), "cold sectors are miscounted"),
     (set_attribute("filesystem.disk.space.warm.sectors", 7777), "warm sectors are miscounted"),
 ]
