@@ -230,16 +230,18 @@ def setattr_(session: Session, request: Tsetattr) -> Tsetattr:
 
 
 def _check_times(user: Credentials, inode: Inode, valid: int) -> None:
-    """Whoever may write may set both times to now; all else is for the owner (utimensat(2)).
+    """Whoever may write may set both times to now, and to truncate is to modify; all else is for
+    the owner (utimensat(2), ftruncate(2)).
 
     That something changed may say anybody: it is what chown(2) of nothing does.
     """
     times = valid & (NOW_TIMES | SET_TIMES)
-    if times == NOW_TIMES and not valid & (SETATTR_SIZE | SETATTR_MODE | SETATTR_UID | SETATTR_GID):
-        if not user.owns(inode):
-            require(user, inode, WRITE)
-    elif times and not (valid & SETATTR_SIZE and not times & SET_TIMES):
+    if not times or (valid & SETATTR_SIZE and times == SETATTR_MTIME):
+        return
+    if times != NOW_TIMES:
         permissions.check_owner(user, inode)
+    elif not user.owns(inode):
+        require(user, inode, WRITE)
 
 
 def _only_drops_privileges(inode: Inode, request: Tsetattr) -> bool:
@@ -304,16 +306,17 @@ def xattrcreate(session: Session, request: Txattrcreate) -> Txattrcreate:
 
 def _check_set_xattr(session: Session, fid: Fid, name: bytes, size: int, flags: int) -> None:
     """Refuse what the user may not set; but Linux sends as the writer what a write takes with it:
-    that a file's capabilities are gone, and with posixacl its access list as it is."""
-    inode = fid.inode
+    that a file's capabilities are gone, and with posixacl its access list as it is. And as the
+    owner, whose chown(2) takes the capabilities of anything but a directory."""
+    inode, user = fid.inode, user_of(fid)
     known = (inode.xattrs or {}).get(ACCESS)
-    is_removal = not size and flags & XATTR_REPLACE
+    loses_capability = name == CAPABILITY and not size and flags & XATTR_REPLACE
+    if loses_capability and user.owns(inode) and not isinstance(inode, Directory):
+        return
     is_same_list = name == ACCESS and known is not None and len(known) == size
-    is_needed_to_write = isinstance(inode, File) and (
-        (is_removal and name == CAPABILITY) or is_same_list
-    )
+    is_needed_to_write = isinstance(inode, File) and (loses_capability or is_same_list)
     if not (is_needed_to_write and _writes(session, fid)):
-        permissions.check_set_xattr(user_of(fid), inode, name)
+        permissions.check_set_xattr(user, inode, name)
 
 
 @guards(Tclunk)

@@ -269,22 +269,24 @@ class FileSystem:
         mtime_ns: int | None = None,
         now_ns: int | None = None,
     ) -> None:
-        """Change what is given; the change time becomes now. The size that a file has, alone,
-        changes its times if it has data, else nothing (truncate(2): shmem_setattr, mm/shmem.c).
+        """Change what is given; the change time becomes now. The size that a file has moves its
+        times if it has data; else none by itself, not even where the mode is changed with it
+        (truncate(2): shmem_setattr, mm/shmem.c).
 
         Only regular files have a size to set (EISDIR, EINVAL; EFBIG past the largest). *now_ns* is
         the time, where it has been looked at.
         """
         now_ns = self.now_ns() if now_ns is None else now_ns
+        is_noted = True
         if size_bytes is not None:
             file = self._resizable(inode, size_bytes)
             if size_bytes != file.size_bytes:
                 file.content.truncate(size_bytes)
                 inode.touch(now_ns)
-            elif file.sectors and mtime_ns is None:
+            elif not file.sectors:
+                is_noted = (uid, gid, atime_ns, mtime_ns) != (None,) * 4
+            elif mtime_ns is None:
                 mtime_ns = now_ns  # shmem_truncate_range has looked for something to free
-            elif (mode, uid, gid, atime_ns, mtime_ns) == (None,) * 5:
-                return
         if mode is not None:
             inode.mode = stat.S_IFMT(inode.mode) | mode & PERMISSIONS
             acls.follow_mode(inode)
@@ -296,7 +298,8 @@ class FileSystem:
             inode.atime_ns = atime_ns
         if mtime_ns is not None:
             inode.mtime_ns = mtime_ns
-        inode.touch_attributes(now_ns)
+        if is_noted:
+            inode.touch_attributes(now_ns)
 
     # Extended attributes
 
@@ -321,11 +324,11 @@ class FileSystem:
         xattrs.store(inode, name, value, self.budget)
         inode.touch_attributes(self.now_ns())
 
-    def remove_xattr(self, inode: Inode, name: bytes) -> None:
-        """Remove an attribute; ENODATA if it is not there."""
+    def remove_xattr(self, inode: Inode, name: bytes, now_ns: int | None = None) -> None:
+        """Remove an attribute; ENODATA if it is not there. *now_ns* as for ``set_attributes``."""
         self.get_xattr(inode, name)
         xattrs.drop(inode, name, self.budget)
-        inode.touch_attributes(self.now_ns())
+        inode.touch_attributes(self.now_ns() if now_ns is None else now_ns)
 
     def _set_acl(self, inode: Inode, name: bytes, value: bytes) -> None:
         change = acls.change(inode, name, value)

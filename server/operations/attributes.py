@@ -30,7 +30,7 @@ from ram9.server.dispatch import answers
 from ram9.server.fids import Fid
 from ram9.server.session import Session
 from ram9.storage.errors import Errno, FileSystemError
-from ram9.storage.inodes import File, Symlink
+from ram9.storage.inodes import Directory, Inode, Symlink
 from ram9.storage.limits import NAME_BYTES_MAX
 
 BLOCK_BYTES: Final = 4096
@@ -38,6 +38,7 @@ NS: Final = 1_000_000_000
 SIGNED_MAX: Final = 2**63 - 1
 MASK_64: Final = 2**64 - 1
 SET_ID_BITS: Final = stat.S_ISUID | stat.S_ISGID
+OWNERS: Final = SETATTR_UID | SETATTR_GID
 CAPABILITY: Final = b"security.capability"
 NO_ID: Final = 2**32 - 1  # (uid_t) -1, which chown(2) takes for "leave it"
 
@@ -96,12 +97,12 @@ def setattr_(session: Session, request: Tsetattr) -> Rsetattr:
         raise FileSystemError(Errno.EINVAL)
     if valid & SETATTR_SIZE and request.size > SIGNED_MAX:
         raise FileSystemError(Errno.EINVAL)
-    changes = SETATTR_UID | SETATTR_GID | SETATTR_SIZE
-    if valid & changes and mode is None and inode.mode & SET_ID_BITS:
-        # chown(2) and truncate(2) by somebody else than root; Linux says so itself, by a mode.
-        mode = (
-            without_set_id(fid, inode) if fid.attachment.uid and isinstance(inode, File) else None
-        )
+    takes_privileges = bool(valid & SETATTR_SIZE) or (
+        bool(valid & OWNERS) and not isinstance(inode, Directory)
+    )
+    if takes_privileges and mode is None and inode.mode & SET_ID_BITS:
+        # chown(2), and truncate(2) by another than root; Linux says so itself, by a mode.
+        mode = without_set_id(fid, inode) if fid.attachment.uid or valid & OWNERS else None
     filesystem = fid.attachment.filesystem
     now_ns = filesystem.now_ns()
     atime_ns = mtime_ns = None
@@ -123,8 +124,8 @@ def setattr_(session: Session, request: Tsetattr) -> Rsetattr:
         mtime_ns=mtime_ns,
         now_ns=now_ns,
     )
-    if valid & changes and isinstance(inode, File):
-        drop_capability(fid, inode)
+    if takes_privileges:
+        drop_capability(fid, inode, now_ns)
     if valid & SETATTR_CTIME:
         inode.touch_attributes(now_ns)
     return Rsetattr()
@@ -149,20 +150,20 @@ def statfs(session: Session, request: Tstatfs) -> Rstatfs:
     )
 
 
-def drop_capability(fid: Fid, file: File) -> None:
-    """Where the server checks, a change of what *file* holds takes its capabilities away
-    (cap_inode_killpriv); a trusted client does so itself."""
-    if fid.attachment.credentials is not None and CAPABILITY in (file.xattrs or ()):
-        fid.attachment.filesystem.remove_xattr(file, CAPABILITY)
+def drop_capability(fid: Fid, inode: Inode, now_ns: int) -> None:
+    """Where the server checks, a change of what *inode* holds or of whose it is takes its
+    capabilities away, whoever makes it (cap_inode_killpriv); a trusted client does so itself."""
+    if fid.attachment.credentials is not None and CAPABILITY in (inode.xattrs or ()):
+        fid.attachment.filesystem.remove_xattr(inode, CAPABILITY, now_ns)
 
 
-def without_set_id(fid: Fid, file: File) -> int:
-    """The mode of *file* without set-user-ID, and without set-group-ID where it is that of a
+def without_set_id(fid: Fid, inode: Inode) -> int:
+    """The mode of *inode* without set-user-ID, and without set-group-ID where it is that of a
     program, or of a group that the user of *fid* is known not to be in (setattr_should_drop_sgid,
     fs/attr.c)."""
-    mode = file.mode & ~stat.S_ISUID
+    mode = inode.mode & ~stat.S_ISUID
     user = fid.attachment.credentials
-    is_foreign = user is not None and not user.is_in(file.gid)
+    is_foreign = user is not None and not user.is_in(inode.gid)
     return mode & ~stat.S_ISGID if mode & stat.S_IXGRP or is_foreign else mode
 
 

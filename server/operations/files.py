@@ -113,7 +113,7 @@ def write(session: Session, request: Twrite) -> Rwrite:
     if fid.writable and isinstance(inode, File):
         offset = inode.content.size_bytes if fid.append else request.offset
         written = fid.attachment.filesystem.write(inode, offset, data)
-        if fid.attachment.uid and written and (inode.mode & SET_ID_BITS or inode.xattrs):
+        if written and (inode.mode & SET_ID_BITS or inode.xattrs):
             _drop_privileges(fid, inode)
         return Rwrite(written)
     if isinstance(fid.value, WrittenValue):
@@ -150,7 +150,7 @@ class LandingWrite:
             written = filesystem.write(file, file.content.size_bytes, data)
         else:
             written = filesystem.commit(file, landing)
-        if attachment.uid and (file.mode & SET_ID_BITS or file.xattrs):
+        if file.mode & SET_ID_BITS or file.xattrs:
             _drop_privileges(self._fid, file)
         return Rwrite(written)
 
@@ -196,11 +196,14 @@ def _empty(fid: Fid, file: File) -> None:
     filesystem = fid.attachment.filesystem
     now_ns = filesystem.now_ns()
     filesystem.set_attributes(file, size_bytes=0, mode=mode, mtime_ns=now_ns, now_ns=now_ns)
-    drop_capability(fid, file)
+    drop_capability(fid, file, now_ns)
 
 
 def _drop_privileges(fid: Fid, file: File) -> None:
-    """A write by somebody else than root takes away set-user-ID, and set-group-ID of a program."""
-    if file.mode & SET_ID_BITS:
-        fid.attachment.filesystem.set_attributes(file, mode=without_set_id(fid, file))
-    drop_capability(fid, file)
+    """A write takes away capabilities; that of another than root also set-user-ID, and
+    set-group-ID of a program. It is one change with the write, and has its time."""
+    now_ns = file.ctime_ns
+    if fid.attachment.uid and file.mode & SET_ID_BITS:
+        mode = without_set_id(fid, file)
+        fid.attachment.filesystem.set_attributes(file, mode=mode, now_ns=now_ns)
+    drop_capability(fid, file, now_ns)

@@ -1,6 +1,7 @@
 """Tgetattr, Tsetattr, Tstatfs: what stat, chmod, chown, utimensat, truncate and df see."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 from tests.client import GID, NS, ROOT, UID, Client, Server, set_attributes
@@ -15,9 +16,10 @@ from ram9.protocol.constants import (
     SETATTR_MTIME,
     V9FS_MAGIC,
 )
-from ram9.protocol.messages import Rstatfs, Tgetattr, Tlopen, Tmkdir, Tsetattr
+from ram9.protocol.messages import Rstatfs, Rwrite, Tgetattr, Tlopen, Tmkdir, Tsetattr, Twrite
 from ram9.storage.errors import Errno
 from ram9.storage.limits import DENTRY_BYTES, INODE_BYTES, Limits
+from ram9.storage.permissions import Credentials
 
 # Getattr
 
@@ -143,15 +145,29 @@ def test_chown_with_a_mode_sets_that_mode(client: Client) -> None:
     assert client.stat(b"file").mode == 0o100755
 
 
-def test_chown_by_another_than_root_takes_privileges_away(client: Client, root: Client) -> None:
+@pytest.mark.parametrize("uid", [0, UID])
+@pytest.mark.parametrize("valid", [0x42, 0x44, 0x46])
+def test_chown_takes_privileges_away_whoever_does_it(server: Server, uid: int, valid: int) -> None:
+    """chown_common, fs/open.c: of all but directories. A program that root gave to somebody, by a
+    client that sends no mode with the owner, then ran as them; so did what is no regular file."""
+    client = server.connect(uid=uid)
     client.make(b"file", mode=0o6755)
     client.make(b"data", mode=0o6745)
+    client.mknod(b"fifo", 0o016755)
     client.mkdir(b"directory", mode=0o6755)
-    root.setattr(root.walk(b"file"), 0x46, uid=5, gid=6)
-    assert client.stat(b"file").mode == 0o106755
-    for name, mode in ((b"file", 0o100755), (b"data", 0o102745), (b"directory", 0o046755)):
-        client.setattr(client.walk(name), 0x46, uid=5, gid=6)
+    modes = {b"file": 0o100755, b"data": 0o102745, b"fifo": 0o010755, b"directory": 0o046755}
+    for name, mode in modes.items():
+        client.setattr(client.walk(name), valid, uid=5, gid=6)
         assert client.stat(name).mode == mode
+
+
+def test_truncation_takes_privileges_away_but_not_by_root(client: Client, root: Client) -> None:
+    client.make(b"file", b"data", mode=0o6755)
+    client.setattr(client.walk(b"file"), 0x41, mode=0o6755)
+    root.setattr(root.walk(b"file"), 0x8, size=2)
+    assert client.stat(b"file").mode == 0o106755
+    client.setattr(client.walk(b"file"), 0x8, size=1)
+    assert client.stat(b"file").mode == 0o100755
 
 
 @pytest.mark.parametrize("valid", [0x2, 0x4, 0x46, 0x47])
@@ -259,6 +275,21 @@ def test_truncate_to_the_same_size_changes_nothing_where_there_is_no_data(client
         client.setattr(file, 0x8, size=size)
         with client.server.unchanged():
             client.setattr(file, 0x8, size=size)
+
+
+def test_the_mode_that_a_truncation_to_the_same_size_leaves_is_not_noted(client: Client) -> None:
+    """Of a file without data, tmpfs takes set-ID bits away and moves no time (shmem_setattr); the
+    change time moved."""
+    for valid, mode in ((0x8, 0), (0x9, 0o100777)):
+        file = client.create(b"%d" % valid, mode=0o6777)
+        before = client.getattr(file)
+        client.server.clock.tick()
+        client.setattr(file, valid, size=0, mode=mode)
+        after = client.getattr(file)
+        assert after.mode == 0o100777
+        assert (after.mtime_s, after.ctime_s) == (before.mtime_s, before.ctime_s)
+        client.setattr(file, 0x49, size=0, mode=0o644)
+        assert client.getattr(file).ctime_s > before.ctime_s
 
 
 def test_truncate_of_data_to_the_same_size_is_noted(client: Client) -> None:
@@ -397,3 +428,38 @@ def test_a_change_has_one_time(server: Server, client: Client) -> None:
     client.call(Tlopen(client.walk(b"file"), O_WRONLY | O_TRUNC))
     found = client.getattr(file)
     assert found.ctime_ns == found.mtime_ns
+
+
+CAPABILITY = b"security.capability"
+
+
+def land(user: Client, request: Twrite) -> None:
+    """Make a write whose bytes are received straight into the file."""
+    assert user.land(request) is not None
+    assert user.arrive() == Rwrite(len(request.data))
+
+
+@pytest.mark.parametrize("uid", [0, UID])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda user: user.write(user.open(b"file", flags=O_WRONLY), b"code"),
+        lambda user: land(user, Twrite(user.open(b"file", flags=O_WRONLY), 4, b"x" * 40_000)),
+        lambda user: user.setattr(user.walk(b"file"), 0x8, size=2),
+        lambda user: user.call(Tlopen(user.walk(b"file"), O_WRONLY | O_TRUNC)),
+    ],
+    ids=["write", "large write", "truncate", "open"],
+)
+def test_what_goes_with_a_change_has_its_time(uid: int, change: Callable[[Client], object]) -> None:
+    """The clock was looked at again for the set-ID bits and for the capabilities."""
+    server = Server(credentials_of=lambda uid: Credentials(uid, GID))
+    user, root = server.connect(uid=uid), server.connect(uid=0)
+    root.make(b"file", b"data", mode=0o6777)
+    root.setxattr(root.walk(b"file"), CAPABILITY, b"all")
+    server.filesystem.now_ns = itertools.count(2_000_000_000 * NS).__next__
+    change(user)
+    found = root.stat(b"file")
+    assert found.mode == (0o100777 if uid else 0o106777)
+    assert root.getxattr(root.walk(b"file"), b"") == b""
+    assert (found.ctime_s, found.ctime_ns) == (found.mtime_s, found.mtime_ns)
+    assert found.mtime_s == 2_000_000_000

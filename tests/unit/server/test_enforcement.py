@@ -406,6 +406,29 @@ def test_both_times_become_now_for_whoever_may_write(
         owner.setattr(owner.walk(b"file"), valid)
 
 
+def test_to_truncate_is_to_modify_and_not_to_have_read(owner: Client, member: Client) -> None:
+    """With a size came any of the two times. Linux sends that of modification, and asks for the
+    owner where a call names the access time alone (ATTR_TIMES_SET of vfs_utimes, fs/utimes.c)."""
+    owner.make(b"file", b"data", mode=0o660)
+    path, before = member.walk(b"file"), owner.stat(b"file")
+    for valid in TRUNCATE | TOUCH_ATIME, TRUNCATE | SET_TIMES, TRUNCATE | 0x120:
+        assert member.refused(set_attributes(path, valid, size=2)) is Errno.EPERM
+    assert owner.stat(b"file") == before
+    member.setattr(path, FTRUNCATE, size=2)
+    member.setattr(path, TRUNCATE | TOUCH, size=1)
+    owner.setattr(owner.walk(b"file"), TRUNCATE | TOUCH_ATIME, size=0)
+
+
+def test_who_could_write_when_opening_truncates_and_touches_no_more(
+    owner: Client, member: Client
+) -> None:
+    file = owner.create(b"file", b"data", mode=0o660)
+    opened = member.open(b"file", flags=O_WRONLY)
+    owner.setattr(file, CHMOD, mode=0o600)
+    assert member.refused(set_attributes(opened, TRUNCATE | TOUCH, size=2)) is Errno.EACCES
+    member.setattr(opened, FTRUNCATE, size=2)
+
+
 def test_what_has_no_size_is_refused_for_that(owner: Client, stranger: Client) -> None:
     owner.mkdir(b"directory", mode=0o700)
     fid = stranger.walk(b"directory")
@@ -499,6 +522,31 @@ def test_capabilities_do_not_outlive_what_they_were_given_to(
     root.setxattr(root.walk(b"file"), CAPABILITY, b"all")
     change(stranger, root)
     assert root.getxattr(root.walk(b"file"), b"") == b""
+
+
+@pytest.mark.parametrize("name", [b"file", b"fifo", b"link"])
+def test_capabilities_of_anything_but_a_directory_end_with_its_owner(
+    root: Client, owner: Client, name: bytes
+) -> None:
+    """Only those of regular files did. Linux sends the removal itself, as whoever calls chown(2):
+    to an owner who may not write it was EPERM."""
+    root.make(b"file", mode=0o400)
+    root.mknod(b"fifo", stat.S_IFIFO | 0o400)
+    root.symlink(b"link", b"target")
+    root.mkdir(b"directory", mode=0o400)
+    for each in name, b"directory":
+        fid = root.walk(each)
+        root.setxattr(fid, CAPABILITY, b"all")
+        root.setattr(fid, CHOWN | CHGRP, uid=OWNER, gid=5)
+    assert root.getxattr(root.walk(name), b"") == b""
+    assert root.getxattr(root.walk(b"directory"), CAPABILITY) == b"all"
+    root.setxattr(root.walk(name), CAPABILITY, b"all")
+    owner.setxattr(owner.walk(name), CAPABILITY, b"", REPLACE)
+    removal = Txattrcreate(owner.walk(b"directory"), CAPABILITY, 0, REPLACE)
+    assert owner.refused(removal) is Errno.EPERM
+    root.setxattr(root.walk(name), CAPABILITY, b"all")
+    owner.setattr(owner.walk(name), CHGRP, gid=GID)
+    assert root.getxattr(root.walk(name), b"") == b""
 
 
 @pytest.mark.parametrize("name", [DEFAULT, b"user.name"])
