@@ -16,6 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tests.oracle.posix import AT_SYMLINK_NOFOLLOW, LIBC, NS, Timespec, checked, timespec
+
+AT_FDCWD: Final = -100
 REPOSITORY: Final = Path(__file__).parents[1]
 
 
@@ -51,6 +54,12 @@ def link(path: str, new_path: str) -> None:
 def set_times(path: str, seconds: int | None) -> None:
     times = None if seconds is None else (seconds, seconds)
     os.utime(path, times, follow_symlinks=False)
+
+
+def set_each_time(path: str, atime: int | str, mtime: int | str) -> None:
+    """Seconds for each, or what utimensat(2) calls "now" and "omit"."""
+    times = (Timespec * 2)(*(timespec(NS * t if isinstance(t, int) else t) for t in (atime, mtime)))
+    checked(LIBC.utimensat(AT_FDCWD, os.fsencode(path), times, AT_SYMLINK_NOFOLLOW))
 
 
 def get_xattr(path: str, name: str) -> str:
@@ -104,6 +113,7 @@ CALLS: Final[dict[str, Callable[..., Any]]] = {
     "chown": os.lchown,
     "truncate": os.truncate,
     "set_times": set_times,
+    "set_each_time": set_each_time,
     "get_xattr": get_xattr,
     "set_xattr": set_xattr,
     "remove_xattr": remove_xattr,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.access_lists import valid_lists
 from tests.client import Client, Server, set_attributes
+from tests.oracle.calls import NOW, OMIT
 from tests.other_user import OtherUser
 
 from ram9.protocol.codec import Message
@@ -66,6 +67,7 @@ GROUPS = {0: [0], 1001: [101, 200], 1002: [102, 200], 1003: [103]}
 UIDS = list(GROUPS)
 GIDS = [0, 101, 102, 103, 200]
 ANY_NAME = ("p", "q", "a", "b")
+EACH_TIME = (OMIT, OMIT, NOW, 1000)
 REPLACE = 2
 
 
@@ -301,10 +303,6 @@ class PermissionMachine(RuleBasedStateMachine):
             valid |= SETATTR_MODE
             cleared = 0o6000 if inode.mode & stat.S_IXGRP else 0o4000
             values["mode"] = inode.mode & ~cleared
-        elif isinstance(inode, File | Directory | Symlink | None):
-            pass
-        else:
-            return
         self.set(uid, path, "chown", [owner, gid], valid, **values)
 
     @rule(uid=users, path=paths, seconds=st.sampled_from([None, 1000]))
@@ -314,6 +312,86 @@ class PermissionMachine(RuleBasedStateMachine):
             valid |= SETATTR_ATIME_SET | SETATTR_MTIME_SET
         times = {"atime_s": seconds or 0, "mtime_s": seconds or 0}
         self.set(uid, path, "set_times", [seconds], valid, **times)
+
+    @rule(
+        uid=users,
+        path=paths,
+        parts=st.sets(
+            st.sampled_from([SETATTR_SIZE, SETATTR_MODE, SETATTR_UID, SETATTR_GID]), max_size=3
+        ),
+        atime=st.sampled_from(EACH_TIME),
+        mtime=st.sampled_from(EACH_TIME),
+        size=st.sampled_from([0, 5, 4096]),
+        mode=modes,
+        owner=users,
+        gid=groups,
+    )
+    def set_several(
+        self,
+        uid: int,
+        path: Sequence[str],
+        parts: set[int],
+        atime: int | str,
+        mtime: int | str,
+        size: int,
+        mode: int,
+        owner: int,
+        gid: int,
+    ) -> None:
+        """What no call of Linux sends at once, but anybody may who speaks 9P: allowed if each part
+        is, and none of it done if one is not."""
+        inode = self.find(path)
+        if isinstance(inode, Symlink):
+            parts = parts - {SETATTR_SIZE, SETATTR_MODE}
+        if inode is not None and SETATTR_MODE in parts and not (inode.mode ^ mode) & 0o1777:
+            mode ^= 0o1  # else it may be what a write takes away, which is a writer's to send (T14)
+        valid = sum(parts) | SETATTR_CTIME
+        for time, now, given in (
+            (atime, SETATTR_ATIME, SETATTR_ATIME_SET),
+            (mtime, SETATTR_MTIME, SETATTR_MTIME_SET),
+        ):
+            valid |= 0 if time == OMIT else now if time == NOW else now | given
+        steps: list[list[Any]] = []
+        if SETATTR_SIZE in parts:
+            steps.append(["truncate", size])
+        is_of_truncation = SETATTR_SIZE in parts and (atime, mtime) == (OMIT, NOW)
+        if (atime, mtime) != (OMIT, OMIT) and not is_of_truncation:
+            steps.append(["set_each_time", atime, mtime])
+        if parts & {SETATTR_UID, SETATTR_GID}:
+            owners = [(SETATTR_UID, owner), (SETATTR_GID, gid)]
+            steps.append(["chown", *(each if part in parts else -1 for part, each in owners)])
+        if SETATTR_MODE in parts:
+            steps.append(["chmod", mode])
+        if not steps or not self.is_straight(path):
+            return
+        seconds = [time if isinstance(time, int) else 0 for time in (atime, mtime)]
+
+        def ours() -> None:
+            with self.fid(uid, path) as fid:
+                request = set_attributes(
+                    fid,
+                    valid,
+                    mode=mode,
+                    uid=owner,
+                    gid=gid,
+                    size=size,
+                    atime_s=seconds[0],
+                    mtime_s=seconds[1],
+                )
+                self.ask(request)
+
+        self.same(self.all_or_nothing(uid, self.there(path), steps), None, ours)
+
+    def all_or_nothing(self, uid: int, path: str, steps: list[list[Any]]) -> str | None:
+        """Make calls on one path until one is refused, and undo those before it; the errno."""
+        before = os.lstat(path) if os.path.lexists(path) else None
+        for name, *arguments in steps:
+            refusal, _ = self.processes[uid].call(name, path, *arguments)
+            if refusal is not None:
+                if before is not None:
+                    put_back(path, before)
+                return refusal
+        return None
 
     @rule(uid=users, path=paths, size=st.sampled_from([0, 5, 4096]))
     def truncate(self, uid: int, path: Sequence[str], size: int) -> None:
@@ -510,6 +588,15 @@ class WalkedAbove(Walked):
 
 def credentials_of(uid: int) -> Credentials:
     return Credentials(uid, GROUPS[uid][0], frozenset(GROUPS[uid]))
+
+
+def put_back(path: str, state: os.stat_result) -> None:
+    """Give what is there its size, owners and mode again."""
+    if stat.S_ISREG(state.st_mode):
+        os.truncate(path, state.st_size)
+    os.lchown(path, state.st_uid, state.st_gid)
+    if not stat.S_ISLNK(state.st_mode):
+        os.chmod(path, stat.S_IMODE(state.st_mode))
 
 
 def described(inode: Inode, path: str) -> Iterator[tuple[str, object]]:
