@@ -76,6 +76,26 @@ FOUND: dict[str, list[Call]] = {
         (0, "symlink", ".", "a/b"),
         (0, "open", 2, "a/b", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, 0),
     ),
+    # The client of these tests forgot the slash behind a link, and opened the file.
+    "a_slash_behind_a_link_asks_for_a_directory": calls(
+        (0, "open", 0, "a", os.O_RDWR | os.O_CREAT, 0o644),
+        (0, "symlink", "a", "b"),
+        (0, "symlink", "b/", "c"),
+        (0, "open", 1, "c", os.O_RDWR, 0),
+        (0, "open", 1, "c", os.O_RDONLY | os.O_CREAT, 0o644),
+        (0, "stat", "c"),
+        (0, "truncate", "c", 5),
+        (0, "mkdir", "b/", 0o755),
+        (0, "chmod", "c", 0o600),
+    ),
+    "a_slash_behind_a_link_to_a_directory_changes_nothing": calls(
+        (0, "mkdir", "a", 0o755),
+        (0, "symlink", "a", "b"),
+        (0, "symlink", "b/", "c"),
+        (0, "open", 1, "c", os.O_RDONLY | os.O_DIRECTORY, 0),
+        (0, "listdir", "c"),
+        (0, "open", 1, "c", os.O_RDONLY | os.O_CREAT, 0o644),
+    ),
     # shmem_setattr calls shmem_truncate_range, which notes the time, also if no page is freed.
     "a_size_that_a_file_with_data_has_is_noted": calls(
         (0, "open", 1, "a", os.O_RDWR | os.O_CREAT, 0o2755),

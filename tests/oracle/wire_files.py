@@ -152,6 +152,8 @@ class OpenFiles:
         state = self._names.attributes(fid)
         if stat.S_ISLNK(state.mode) and (path.endswith(b"/") or not flags & os.O_NOFOLLOW):
             target = self._names.target(fid, links)
+            if path.endswith(b"/") and not target.endswith(b"/"):
+                target += b"/"  # which has to lead to a directory still
             return self._open_at(directory, target, flags, mode, links - 1)
         if stat.S_ISDIR(state.mode) and creates:
             refuse(errno.EISDIR)
