@@ -141,8 +141,7 @@ class LandingWrite:
 
     def finish(self) -> Rwrite:
         """Answer the write, whose last byte has arrived."""
-        file, landing, attachment = self._file, self.landing, self._fid.attachment
-        filesystem = attachment.filesystem
+        file, landing, filesystem = self._file, self.landing, self._fid.attachment.filesystem
         if self._fid.append and self._offset != file.content.size_bytes:
             # Somebody else changed the size meanwhile: the end is elsewhere now.
             data = b"".join(landing.views)
