@@ -6,6 +6,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ GROUPS = {0: [0], 1001: [101, 200], 1002: [102, 200], 1003: [103]}
 UIDS = list(GROUPS)
 GIDS = [0, 101, 102, 103, 200]
 ANY_NAME = ("p", "q", "a", "b")
+PLACES = [("p",), ("p", "q"), ("q",), ("p", "a"), ("a",)]
 EACH_TIME = (OMIT, OMIT, NOW, 1000)
 REPLACE = 2
 
@@ -121,6 +123,74 @@ class RefusedError(Exception):
     """The server refused; the argument is the name of the errno."""
 
 
+@dataclass(frozen=True)
+class Change:
+    """Attributes that *uid* sets at once: those of *parts*, which are bits, and two times."""
+
+    uid: int
+    path: tuple[str, ...]
+    parts: frozenset[int]
+    atime: int | str
+    mtime: int | str
+    size: int
+    mode: int
+    owner: int
+    gid: int
+
+    def request(self, fid: int) -> Message:
+        valid = sum(self.parts) | SETATTR_CTIME
+        seconds = []
+        for time, now, given in (
+            (self.atime, SETATTR_ATIME, SETATTR_ATIME_SET),
+            (self.mtime, SETATTR_MTIME, SETATTR_MTIME_SET),
+        ):
+            valid |= 0 if time == OMIT else now if time == NOW else now | given
+            seconds.append(time if isinstance(time, int) else 0)
+        return set_attributes(
+            fid,
+            valid,
+            mode=self.mode,
+            uid=self.owner,
+            gid=self.gid,
+            size=self.size,
+            atime_s=seconds[0],
+            mtime_s=seconds[1],
+        )
+
+    def steps(self) -> list[list[Any]]:
+        """The same as calls, in an order in which none decides whether a later one is allowed."""
+        steps: list[list[Any]] = []
+        is_truncation = SETATTR_SIZE in self.parts
+        if is_truncation:
+            steps.append(["truncate", self.size])
+        times = self.atime, self.mtime
+        if times != (OMIT, OMIT) and not (is_truncation and times == (OMIT, NOW)):
+            steps.append(["set_each_time", *times])
+        if self.parts & {SETATTR_UID, SETATTR_GID}:
+            uid = self.owner if SETATTR_UID in self.parts else -1
+            gid = self.gid if SETATTR_GID in self.parts else -1
+            steps.append(["chown", uid, gid])
+        if SETATTR_MODE in self.parts:
+            steps.append(["chmod", self.mode])
+        return steps
+
+
+changes = st.builds(
+    Change,
+    uid=users,
+    path=st.sampled_from(PLACES),
+    parts=st.frozensets(
+        st.sampled_from([SETATTR_SIZE, SETATTR_MODE, SETATTR_UID, SETATTR_GID]), max_size=2
+    ),
+    atime=st.sampled_from(EACH_TIME),
+    mtime=st.sampled_from(EACH_TIME),
+    size=st.sampled_from([0, 5, 4096]),
+    mode=modes,
+    owner=users,
+    gid=groups,
+)
+
+
 class PermissionMachine(RuleBasedStateMachine):
     """Users who do anything to a few names, each with a fid of the root as Linux has."""
 
@@ -147,8 +217,7 @@ class PermissionMachine(RuleBasedStateMachine):
     def begin(self, made: Sequence[tuple[int, int, int]], root_mode: int) -> None:
         """Something to work on, which belongs to several users."""
         self.chmod(0, (), root_mode)
-        places = [("p",), ("p", "q"), ("q",), ("p", "a"), ("a",)]
-        for path, (uid, gid, mode) in zip(places, made, strict=True):
+        for path, (uid, gid, mode) in zip(PLACES, made, strict=True):
             if path[-1] == "a":
                 self.create(0, path, O_RDWR, 0o600, exclusive=True)
             else:
@@ -313,74 +382,29 @@ class PermissionMachine(RuleBasedStateMachine):
         times = {"atime_s": seconds or 0, "mtime_s": seconds or 0}
         self.set(uid, path, "set_times", [seconds], valid, **times)
 
-    @rule(
-        uid=users,
-        path=paths,
-        parts=st.sets(
-            st.sampled_from([SETATTR_SIZE, SETATTR_MODE, SETATTR_UID, SETATTR_GID]), max_size=3
-        ),
-        atime=st.sampled_from(EACH_TIME),
-        mtime=st.sampled_from(EACH_TIME),
-        size=st.sampled_from([0, 5, 4096]),
-        mode=modes,
-        owner=users,
-        gid=groups,
-    )
-    def set_several(
-        self,
-        uid: int,
-        path: Sequence[str],
-        parts: set[int],
-        atime: int | str,
-        mtime: int | str,
-        size: int,
-        mode: int,
-        owner: int,
-        gid: int,
-    ) -> None:
+    @rule(changes=st.lists(changes, min_size=1, max_size=10))
+    def set_several(self, changes: Sequence["Change"]) -> None:
         """What no call of Linux sends at once, but anybody may who speaks 9P: allowed if each part
         is, and none of it done if one is not."""
-        inode = self.find(path)
+        for change in changes:
+            self.set_at_once(change)
+
+    def set_at_once(self, change: "Change") -> None:
+        path, inode = change.path, self.find(change.path)
         if isinstance(inode, Symlink):
-            parts = parts - {SETATTR_SIZE, SETATTR_MODE}
-        if inode is not None and SETATTR_MODE in parts and not (inode.mode ^ mode) & 0o1777:
-            mode ^= 0o1  # else it may be what a write takes away, which is a writer's to send (T14)
-        valid = sum(parts) | SETATTR_CTIME
-        for time, now, given in (
-            (atime, SETATTR_ATIME, SETATTR_ATIME_SET),
-            (mtime, SETATTR_MTIME, SETATTR_MTIME_SET),
-        ):
-            valid |= 0 if time == OMIT else now if time == NOW else now | given
-        steps: list[list[Any]] = []
-        if SETATTR_SIZE in parts:
-            steps.append(["truncate", size])
-        is_of_truncation = SETATTR_SIZE in parts and (atime, mtime) == (OMIT, NOW)
-        if (atime, mtime) != (OMIT, OMIT) and not is_of_truncation:
-            steps.append(["set_each_time", atime, mtime])
-        if parts & {SETATTR_UID, SETATTR_GID}:
-            owners = [(SETATTR_UID, owner), (SETATTR_GID, gid)]
-            steps.append(["chown", *(each if part in parts else -1 for part, each in owners)])
-        if SETATTR_MODE in parts:
-            steps.append(["chmod", mode])
+            change = replace(change, parts=change.parts - {SETATTR_SIZE, SETATTR_MODE})
+        if inode is not None and not (inode.mode ^ change.mode) & 0o1777:
+            # It may be what a write takes away, which is a writer's to send (T14).
+            change = replace(change, mode=change.mode ^ 0o1)
+        steps = change.steps()
         if not steps or not self.is_straight(path):
             return
-        seconds = [time if isinstance(time, int) else 0 for time in (atime, mtime)]
 
         def ours() -> None:
-            with self.fid(uid, path) as fid:
-                request = set_attributes(
-                    fid,
-                    valid,
-                    mode=mode,
-                    uid=owner,
-                    gid=gid,
-                    size=size,
-                    atime_s=seconds[0],
-                    mtime_s=seconds[1],
-                )
-                self.ask(request)
+            with self.fid(change.uid, path) as fid:
+                self.ask(change.request(fid))
 
-        self.same(self.all_or_nothing(uid, self.there(path), steps), None, ours)
+        self.same(self.all_or_nothing(change.uid, self.there(path), steps), None, ours)
 
     def all_or_nothing(self, uid: int, path: str, steps: list[list[Any]]) -> str | None:
         """Make calls on one path until one is refused, and undo those before it; the errno."""
