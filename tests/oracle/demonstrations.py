@@ -13,11 +13,13 @@ from typing import Any, Final
 from tests.oracle.acl import encode_acl
 from tests.oracle.compare import wait_for_tick
 from tests.oracle.posix import FLOCK, LIBC, NS, checked
+from tests.oracle.reading import all_entries, decode, entries
 
 O_TMPFILE: Final = 0o20200000
 FS_IOC_GETFLAGS: Final = 0x80086601
 SEEK_HOLE: Final = 4
 LIBC_CHAR: Final = ctypes.c_char
+ONE_ENTRY_OF_A_DOT: Final = 24
 ACCESS_LIST: Final = "system.posix_acl_access"
 DEFAULT_LIST: Final = "system.posix_acl_default"
 
@@ -49,6 +51,19 @@ def in_child(function: Callable[[], bool]) -> bool:
     if not child:
         os._exit(0 if function() else 1)
     return os.waitpid(child, 0)[1] == 0
+
+
+def as_another(top: Path, function: Callable[[], bool]) -> bool:
+    """What is true for a user who is in no group of root's, and stands at *top*."""
+
+    def stand_there() -> bool:
+        os.chdir(top)
+        os.setgroups([])
+        os.setresgid(1000, 1000, 1000)
+        os.setresuid(1000, 1000, 1000)
+        return function()
+
+    return in_child(stand_there)
 
 
 def times_that_are_set(top: Path) -> list[int]:
@@ -154,6 +169,80 @@ def read_behind_a_new_end(top: Path) -> Any:
     seen = attempt(os.read, fd, 4096)
     os.close(fd)
     return seen
+
+
+def renamed_to_its_other_name(top: Path) -> bool:
+    """Whether rename(2) of one name of a file to the other does nothing, whoever asks for it."""
+    os.link(made(top), top / "other")
+    return as_another(top, lambda: attempt(os.rename, "file", "other") is None)
+
+
+def opened_by_a_mode_of_its_other_name(top: Path) -> bool:
+    """Whether a file that is open can be read by others once another of its names is for all."""
+    path = made(top)
+    os.chmod(path, 0o600)
+    fd = os.open(path, os.O_RDONLY)
+    os.link(path, top / "other")
+    os.chmod(top / "other", 0o644)
+    allowed = as_another(top, lambda: isinstance(attempt(os.open, "file", os.O_RDONLY), int))
+    os.close(fd)
+    return allowed
+
+
+def locked_by_two_names(top: Path) -> Any:
+    """What the second flock(2) of a process gives, by another name of the file."""
+    path = made(top)
+    os.link(path, top / "other")
+    fds = [os.open(each, os.O_RDWR) for each in (path, top / "other")]
+    fcntl.flock(fds[0], fcntl.LOCK_EX)
+    seen = attempt(fcntl.flock, fds[1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for fd in fds:
+        os.close(fd)
+    return seen
+
+
+def listed_after_removal(top: Path) -> int:
+    """How many names are listed that were removed after the first entry had been read."""
+    for name in "abc":
+        (top / name).touch()
+    fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    entries(fd, ONE_ENTRY_OF_A_DOT)
+    for name in "abc":
+        (top / name).unlink()
+    listed = decode(all_entries(fd))
+    os.close(fd)
+    return len(listed)
+
+
+def mapped_by_another_name(top: Path) -> bytes:
+    """What a mapping of a file shows that was written by another name."""
+    path = made(top, b"")
+    fd = os.open(path, os.O_RDWR)
+    os.link(path, top / "other")
+    (top / "other").write_bytes(b"data" * 1024)
+    os.fstat(fd)
+    with mmap.mmap(fd, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ) as mapped:
+        seen = mapped[:4]
+    os.close(fd)
+    return seen
+
+
+def set_id_bits_of_mapped_memory(top: Path) -> int:
+    """Which set-ID bits a program has once another user has stored into it through a mapping."""
+    path = made(top)
+    os.chmod(path, 0o6777)
+
+    def stored() -> bool:
+        fd = os.open("file", os.O_RDWR)
+        with mmap.mmap(fd, 4) as mapped:
+            mapped[:1] = b"D"
+            mapped.flush()
+        os.close(fd)
+        return True
+
+    assert as_another(top, stored)
+    assert Path(path).read_bytes() == b"Data"
+    return os.stat(path).st_mode & 0o6000
 
 
 def copy_within_a_file(top: Path) -> bool:

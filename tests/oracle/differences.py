@@ -15,6 +15,7 @@ from tests.oracle.posix import NS
 
 PLAIN: Final = "plain"
 LISTED: Final = "listed"
+MAPPED: Final = "mapped"
 RENAME_NOREPLACE: Final = 1
 RENAME_EXCHANGE: Final = 2
 
@@ -151,6 +152,68 @@ DIFFERENCES: Final = (
         on_tmpfs=b"",
         on_mount="ENODATA",
         show=show.read_behind_a_new_end,
+    ),
+    Difference(
+        "stale-owner",
+        "Without a cache, each name of a file that is open has its own mode and owner in the "
+        "client until it is asked for again: what chmod(2) and chown(2) allow by another name is "
+        "refused.",
+        "fs/9p/vfs_inode_dotl.c:81, v9fs_test_new_inode_dotl; fs/namei.c, generic_permission: "
+        "what the inode has is not asked for",
+        on_tmpfs=True,
+        on_mount=False,
+        show=show.opened_by_a_mode_of_its_other_name,
+    ),
+    Difference(
+        "names-apart",
+        "rename(2) of one name of a file to another of its names asks for the permission to "
+        "change the directories, though it does nothing.",
+        "fs/9p/vfs_inode_dotl.c:81, v9fs_test_new_inode_dotl; fs/namei.c, vfs_rename: source and "
+        "target are two inodes",
+        on_tmpfs=True,
+        on_mount=False,
+        show=show.renamed_to_its_other_name,
+    ),
+    Difference(
+        "locks-by-name",
+        "Locks of one process by two names of a file do not know of each other: flock(2) does not "
+        "keep it out, and a close by the other name does not let go of what fcntl(2) locked.",
+        "fs/9p/vfs_inode_dotl.c:81, v9fs_test_new_inode_dotl; fs/9p/vfs_file.c:136, "
+        "v9fs_file_do_lock: proc_id is the process, whose own locks are in nobody's way",
+        on_tmpfs="EAGAIN",
+        on_mount=None,
+        show=show.locked_by_two_names,
+    ),
+    Difference(
+        "listed-ahead",
+        "A directory is read ahead: a name that is removed or renamed meanwhile may be listed.",
+        "fs/9p/vfs_dir.c:196, v9fs_dir_readdir_dotl: a whole reply is told before the next is "
+        "asked for",
+        on_tmpfs=0,
+        on_mount=3,
+        show=show.listed_after_removal,
+    ),
+    Difference(
+        "mapped-zeros",
+        "With cache=mmap each name of a file has its own pages, and its own idea of where it "
+        "ends: mapped memory does not show what is written by another name, but zeros.",
+        "fs/9p/vfs_inode_dotl.c:81, v9fs_test_new_inode_dotl; fs/netfs/buffered_read.c:303, "
+        "netfs_read_to_pagecache: nothing is sent behind zero_point",
+        on_tmpfs=b"data",
+        on_mount=bytes(4),
+        show=show.mapped_by_another_name,
+        mount=MAPPED,
+    ),
+    Difference(
+        "mapped-set-id",
+        "With cache=mmap a store into mapped memory takes set-ID bits away if anybody but root "
+        "has the file open for writing, as write(2) does.",
+        "fs/9p/vfs_addr.c:44, v9fs_begin_writeback: what memory holds is sent by any fid that "
+        "may write, and looks like a write(2)",
+        on_tmpfs=0o6000,
+        on_mount=0,
+        show=show.set_id_bits_of_mapped_memory,
+        mount=MAPPED,
     ),
     Difference(
         "noatime-unsaid",

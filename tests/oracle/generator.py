@@ -42,6 +42,9 @@ IDS: Final = (0, 1234, 4321, 50, -1)
 KINDS: Final = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 OTHER_KINDS: Final = (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, 0o070000)
 LOCKING: Final = ("open", "lock", "lock", "lock", "get_lock", "get_lock", "dup", "close")
+KNOWN_BY_ONE_NAME: Final = frozenset(
+    ["chmod", "fchmod", "chown", "lchown", "fchown", "flock", "lock", "get_lock"]
+)
 ABOUT_LOCKS: Final = 0.15  # of the sequences; in others locks seldom meet
 LIST_OF_A_MODE: Final = "u::7 g::5 o::0"
 LISTS: Final = (
@@ -65,6 +68,8 @@ class Surface:
     relates_times: bool = True
     empty_reads: bool = True
     sticky: bool = True
+    set_id: bool = True
+    names_apart: bool = False  # one name of a file does not know what was changed by another
     rename_flags: tuple[int, ...] = (0, 1, 2, 3, 4, 8)
     reads_what_locks: tuple[int, ...] = (fcntl.F_RDLCK, fcntl.F_WRLCK)
 
@@ -85,6 +90,8 @@ class Generator:
         some = self.random.sample(names, self.random.randint(6, len(names)))
         # A sequence locks in one of the two ways: they are the same to a 9P server.
         excluded = self.random.choice([{"flock"}, {"lock", "get_lock"}])
+        if self._surface.names_apart:
+            excluded = excluded | self.random.choice([{"link"}, KNOWN_BY_ONE_NAME])
         some = [name for name in some if name not in excluded] or ["open"]
         self._sketch = sketch.Sketch()
         begun: list[Call] = []
@@ -126,6 +133,8 @@ class Generator:
 
     def mode(self) -> int:
         mode: int = self.one(MODES)
+        if not self._surface.set_id:
+            mode &= ~(stat.S_ISUID | stat.S_ISGID)
         return mode if self._surface.sticky else mode & ~stat.S_ISVTX
 
     def slot(self, *kinds: str) -> int:

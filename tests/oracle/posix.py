@@ -56,6 +56,16 @@ def attributes_of(state: os.stat_result) -> Attributes:
     )
 
 
+def is_same_file(name: str, base: int, other_name: str, other_base: int) -> bool:
+    """Whether two paths, each from a directory, are names of one file, so far as one may see."""
+    try:
+        one = os.stat(name, dir_fd=base, follow_symlinks=False)
+        other = os.stat(other_name, dir_fd=other_base, follow_symlinks=False)
+    except OSError:
+        return False
+    return os.path.samestat(one, other)
+
+
 def timespec(time: int | str) -> Timespec:
     if time == NOW:
         return Timespec(0, UTIME_NOW)
@@ -225,12 +235,21 @@ class Posix:
 
     def rename(self, old: str, new: str) -> None:
         (old_name, old_base), (new_name, new_base) = self._at(old), self._at(new)
-        os.rename(old_name, new_name, src_dir_fd=old_base, dst_dir_fd=new_base)
+        try:
+            os.rename(old_name, new_name, src_dir_fd=old_base, dst_dir_fd=new_base)
+        except PermissionError:
+            # Of two names of one file, a mount may refuse what does nothing (names-apart).
+            if not is_same_file(old_name, old_base, new_name, new_base):
+                raise
 
     def renameat2(self, old: str, new: str, flags: int) -> None:
         (old_name, old_base), (new_name, new_base) = self._at(old), self._at(new)
         names = os.fsencode(old_name), os.fsencode(new_name)
-        checked(LIBC.renameat2(old_base, names[0], new_base, names[1], flags))
+        try:
+            checked(LIBC.renameat2(old_base, names[0], new_base, names[1], flags))
+        except PermissionError:
+            if flags or not is_same_file(old_name, old_base, new_name, new_base):
+                raise
 
     def unlink(self, path: str) -> None:
         name, base = self._at(path)

@@ -10,26 +10,32 @@ LIBC: Final = ctypes.CDLL(None, use_errno=True)
 ENTRY: Final = struct.Struct("<QqHB")
 ONE_ENTRY_BYTES: Final = 300
 
+Entry = tuple[str, int]  # a name, and the number of its inode
+Names = dict[Entry, object]  # each with what tells whether its inode has been changed
+
 
 class Verdict:
     """Whether what is read is right, in whatever order it comes.
 
-    A name that was there at every look from the first on has stayed, and must be seen exactly once
-    before the end (readdir(3p)). Whatever is seen must have been there at some time.
+    A name that was there at every look from the first on, and whose inode was not changed between,
+    has stayed, and must be seen exactly once before the end (readdir(3p)): one that was moved away
+    and back may be missed, or seen twice (listed-ahead). Whatever is seen must have been there at
+    some time.
     """
 
-    def __init__(self, there: set[tuple[str, int]]) -> None:
-        self._stayed = there
-        self._ever = there.copy()
-        self._seen: list[tuple[str, int]] = []
+    def __init__(self, there: Names) -> None:
+        self._stayed = set(there.items())
+        self._ever = set(there)
+        self._seen: list[Entry] = []
 
-    def read(self, there: set[tuple[str, int]], piece: list[tuple[str, int]], *, end: bool) -> str:
+    def read(self, there: Names, piece: list[Entry], *, end: bool) -> str:
         """What is wrong, or "read", after *piece* was read with *there* to be seen."""
-        self._stayed &= there
-        self._ever |= there
+        self._stayed &= set(there.items())
+        self._ever |= set(there)
+        stayed = {entry for entry, _ in self._stayed}
         self._seen += piece
-        missed = self._stayed.difference(self._seen) if end else ()
-        twice = [each for each in self._stayed if self._seen.count(each) > 1]
+        missed = stayed.difference(self._seen) if end else ()
+        twice = [each for each in stayed if self._seen.count(each) > 1]
         invented = set(self._seen).difference(self._ever)
         wrong = {"missed": missed, "twice": twice, "invented": invented}
         return str({key: sorted(found) for key, found in wrong.items() if found} or "read")
@@ -62,11 +68,11 @@ class Reading:
         if there is None or self._is_blind:
             return "read"
         if self._verdict is None:
-            self._verdict = Verdict(there.copy())
+            self._verdict = Verdict(there)
         return self._verdict.read(there, decode(piece), end=not piece)
 
 
-def names_there(directory: int) -> set[tuple[str, int]] | None:
+def names_there(directory: int) -> Names | None:
     """What a second look at an open directory sees: nothing in one that was removed, and None
     where the user may not look.
     """
@@ -75,13 +81,21 @@ def names_there(directory: int) -> set[tuple[str, int]] | None:
     except PermissionError:
         return None
     except OSError:
-        return set()
+        return {}
     try:
-        return set(decode(all_entries(fd)))
+        return {entry: changed(fd, entry[0]) for entry in decode(all_entries(fd))}
     except FileNotFoundError:
-        return set()
+        return {}
     finally:
         os.close(fd)
+
+
+def changed(directory: int, name: str) -> object:
+    """The change time of what has a name; where one may not look, nothing that was before."""
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False).st_ctime_ns
+    except PermissionError:
+        return object()
 
 
 def entries(fd: int, count: int) -> bytes:

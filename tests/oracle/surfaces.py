@@ -28,8 +28,14 @@ KERNEL: Final = Surface(
     empty_reads=False,  # empty-read
     rename_flags=(0, 3, 8),  # no-exchange, no-noreplace
     reads_what_locks=(fcntl.F_WRLCK,),  # getlk-without-type
+    names_apart=True,  # stale-owner, locks-by-name
 )
-MAPPED: Final = replace(KERNEL, without=LISTS_ONLY, sees_atime=False)  # known-zeros
+MAPPED: Final = replace(
+    KERNEL,
+    without=LISTS_ONLY | {"link"},  # mapped-zeros
+    sees_atime=False,  # known-zeros
+    set_id=False,  # mapped-set-id
+)
 LISTS: Final = replace(
     KERNEL,
     without=MAPPED_ONLY | {"set_flags", "link"},  # stale-list

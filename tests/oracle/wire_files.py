@@ -15,8 +15,8 @@ from tests.client import ROOT, Client, set_attributes
 from tests.oracle.calls import NO_DESCRIPTOR, SLOT, Attributes, Call, Outcome, fill
 from tests.oracle.obstacles import Obstacle, obstacles
 from tests.oracle.posix import NS, NoDescriptorError
-from tests.oracle.reading import Verdict
-from tests.oracle.wire_names import LINKS_MAX, Names, refuse
+from tests.oracle.reading import Names, Verdict
+from tests.oracle.wire_names import LINKS_MAX, Paths, refuse
 
 from ram9.protocol.constants import (
     LOCK_BLOCKED,
@@ -69,7 +69,7 @@ class OpenFiles:
 
     def __init__(self, client: Client, process: int) -> None:
         self._client = client
-        self._names = Names(client)
+        self._names = Paths(client)
         self._ask = self._names.ask
         self._process = process
         self._open: dict[int, OpenFile] = {}
@@ -302,7 +302,10 @@ class OpenFiles:
         if not self._names.attributes(file.fid).nlink:
             self._give_locks_back(file.fid, file.number)
             refuse(errno.ENOENT)
-        there = set(self._all_entries_of(file.fid))
+        there: Names = {
+            (name, number): self._changed(file.fid, name)
+            for name, number in self._all_entries_of(file.fid)
+        }
         if file.reading is None:
             file.reading, file.offset = Verdict(there), 0
         try:
@@ -325,6 +328,10 @@ class OpenFiles:
         found = self._all_entries(fid)
         self._give_locks_back(fid, number)
         return found
+
+    def _changed(self, directory: int, name: str) -> tuple[int, int]:
+        state = self._names.attributes(self._names.walk(directory, os.fsencode(name)))
+        return state.ctime_s, state.ctime_ns
 
     def rewind(self, slot: int) -> None:
         file = self._file(slot)

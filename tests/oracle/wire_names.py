@@ -18,7 +18,7 @@ def refuse(number: int) -> NoReturn:
     raise OSError(number, os.strerror(number))
 
 
-class Names:
+class Paths:
     """Turns paths into fids, which live until ``forget``, but for those that are kept."""
 
     def __init__(self, client: Client) -> None:

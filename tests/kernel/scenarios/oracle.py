@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from tests.kernel.scenario import FULL, Scenario
 from tests.kernel.world import World
-from tests.oracle.differences import DIFFERENCES, LISTED, PLAIN, Difference
+from tests.oracle.differences import DIFFERENCES, LISTED, MAPPED, PLAIN, Difference
 from tests.oracle.search import fresh_seed
 from tests.oracle.soak import MOUNTS, search_mount
 
@@ -31,6 +31,7 @@ def there_are_mounts_to_show_the_differences_on(world: World) -> None:
     world.tmpfs("tmpfs")
     world.mount(PLAIN)
     world.mount(LISTED, "trans=tcp,version=9p2000.L,posixacl")
+    world.mount(MAPPED, "trans=tcp,version=9p2000.L,cache=mmap")
 
 
 def known(difference: Difference) -> Callable[[World], None]:
