@@ -226,4 +226,12 @@ def _check_sectors(filesystem: FileSystem, inodes: list[Inode], landing: list[Cl
         expected = place + count
     if expected != disk.arena.sectors:
         violations.append(f"sectors from {expected} on are held by nobody")
+    if filesystem.budget.limit_bytes > disk.room_bytes:
+        violations.append(f"the limit is beyond the {disk.room_bytes} bytes that there is room for")
+    if disk.wipes and disk.arena.file is None:
+        violations += [
+            f"free sectors at {place} were not wiped"
+            for place, count in disk.space.warm
+            if any(disk.memory[place * SECTOR_BYTES : (place + count) * SECTOR_BYTES].strip(b"\0"))
+        ]
     return violations

@@ -156,6 +156,9 @@ class Content:
             if start > ends:
                 self.give_back_reserve()  # it would no longer be behind the last run
             runs = self._disk.take(count)
+        if not self._disk.has_backed(runs):
+            self._disk.take_back(runs)
+            return None
         claim = Claim(start, runs, self.cost_bytes(start, runs))
         if claim.charged_bytes > budget.available_bytes:
             self.disown(claim._replace(charged_bytes=0))
@@ -358,6 +361,8 @@ class Content:
             place = runs[-1].place + runs[-1].sectors
             ahead = self._disk.space.take_at(place, min(self.sectors, AHEAD_SECTORS_MAX))
             self._reserve = Reserve(self._disk, place, ahead) if ahead else None
+            if ahead and not self._disk.has_backed([Run(place, ahead)]):
+                self.give_back_reserve()
         return runs
 
     def _free_from(self, first: int) -> None:

@@ -2,16 +2,21 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
-from ram9.storage.arena import Arena
+from ram9.storage.arena import PAGEABLE, Arena, room_sectors
+from ram9.storage.backing import Backing
 from ram9.storage.budget import Budget
-from ram9.storage.limits import SECTOR_BYTES
+from ram9.storage.limits import SECTOR_BYTES, SECTOR_SHIFT
 from ram9.storage.populating import Populator
 from ram9.storage.space import BATCH_SECTORS, FreeSpace, Run
 
 Lenders = dict[Callable[[], None], None]  # what has each of them copy what it still lends
 
 WARM_BYTES_MAX = 64 << 20
+WIPE_BYTES: Final = 1 << 20  # at a time
+
+_ZEROS: Final = memoryview(bytes(WIPE_BYTES))
 
 
 class Disk:
@@ -25,26 +30,49 @@ class Disk:
     Several disks may have the same *lenders*: then a change of one has them all copy.
     """
 
-    __slots__ = ("arena", "budget", "landing_bytes", "lent", "memory", "reserved", "space", "view")
+    __slots__ = (
+        "arena",
+        "budget",
+        "landing_bytes",
+        "lent",
+        "memory",
+        "reserved",
+        "space",
+        "view",
+        "wipes",
+    )
 
-    def __init__(self, budget: Budget, lenders: Lenders | None = None) -> None:
+    def __init__(
+        self, budget: Budget, lenders: Lenders | None = None, *, backing: Backing = PAGEABLE
+    ) -> None:
+        """Raises BackingError, or what the mmap module does, where there is no such memory."""
         self.budget = budget
-        self.arena = Arena(-(-budget.limit_bytes // SECTOR_BYTES))
+        self.arena = Arena(
+            -(-budget.limit_bytes // SECTOR_BYTES), backing, room_sectors(budget.limit_bytes)
+        )
+        self.wipes = backing.wipe
         self.memory = self.arena.memory
         self.view = self.arena.view
+        budget.memory.counts_pages = backing.is_in_memory
         self.space = FreeSpace(self.arena, WARM_BYTES_MAX // SECTOR_BYTES, budget.memory)
         budget.reclaim = self.reclaim
         self.reserved: dict[Reserve, None] = {}  # in the order in which they were made
         self.lent: Lenders = {} if lenders is None else lenders
         self.landing_bytes = 0  # of writes that are arriving, and hold their sectors
 
+    @property
+    def room_bytes(self) -> int:
+        """The largest size that the volume can be given while it lives."""
+        return self.arena.sectors * SECTOR_BYTES
+
     def populate_ahead(self) -> None:
         """From now on, use a spare processor to make memory ready for who goes on writing.
 
         Where no thread is to be had, memory is had when it is needed.
         """
-        with suppress(RuntimeError):
-            self.space.ahead = Populator(self.arena, BATCH_SECTORS)
+        if self.arena.populates:
+            with suppress(RuntimeError):
+                self.space.ahead = Populator(self.arena, BATCH_SECTORS)
 
     def take(self, count: int) -> list[Run]:
         """Take *count* sectors, for which the budget has been charged: they are always there."""
@@ -57,9 +85,28 @@ class Disk:
         self._take_reserves_back()
         self.space.reclaim(count_bytes)
 
+    def has_backed(self, runs: list[Run]) -> bool:
+        """Whether sectors that were taken can be written: the disk below may have no room."""
+        file = self.arena.file
+        return file is None or file.allocate(runs)
+
+    def take_back(self, runs: list[Run]) -> None:
+        """Free sectors that were taken, charged, and never written."""
+        for place, count in runs:
+            self.space.free(place, count)
+            self.budget.release_sectors(count * SECTOR_BYTES)
+
     def free(self, place: int, count: int) -> None:
+        if self.wipes:
+            self._wipe(place << SECTOR_SHIFT, (place + count) << SECTOR_SHIFT)
         self.space.free(place, count)
         self.budget.release_sectors(count * SECTOR_BYTES)
+
+    def _wipe(self, start: int, end: int) -> None:
+        """Overwrite bytes of the arena with zeros."""
+        for at in range(start, end, WIPE_BYTES):
+            stop = min(at + WIPE_BYTES, end)
+            self.view[at:stop] = _ZEROS[: stop - at]
 
     def _take_reserves_back(self) -> None:
         for reserve in list(self.reserved):

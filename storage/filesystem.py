@@ -11,6 +11,8 @@ from itertools import count
 from typing import Final
 
 from ram9.storage import acls, xattrs
+from ram9.storage.arena import PAGEABLE
+from ram9.storage.backing import Backing
 from ram9.storage.budget import Allotment, Budget
 from ram9.storage.content import Bytes, Content
 from ram9.storage.directories import Entries, check_name
@@ -49,11 +51,12 @@ class FileSystem:
         numbers: Iterator[int] | None = None,
         lenders: Lenders | None = None,
         allotment: Allotment | None = None,
+        backing: Backing = PAGEABLE,
     ) -> None:
         self.limits = limits
         self.now_ns = now_ns
         self.budget = Budget(limits.size_bytes, limits.inodes, allotment)
-        self.disk = Disk(self.budget, lenders)
+        self.disk = Disk(self.budget, lenders, backing=backing)
         self.orphans: set[Inode] = set()  # held, without a name
         self._numbers = count(1) if numbers is None else numbers
         self.budget.reserve_inode(INODE_BYTES + DIRECTORY_BYTES)

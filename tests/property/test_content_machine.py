@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from ram9.storage.backing import Backing
 from ram9.storage.check import check
 from ram9.storage.content import Content
 from ram9.storage.errors import Errno, FileSystemError
@@ -59,14 +60,18 @@ class Lender:
 class ContentMachine(RuleBasedStateMachine):
     """Contents stay equal to bytearrays, and every sector is held once, whatever is done."""
 
+    backing = Backing()
+
     def __init__(self) -> None:
         super().__init__()
-        self.filesystem = FileSystem(Limits(CAPACITY_SECTORS * SECTOR_BYTES, FILES + 1), lambda: 0)
+        limits = Limits(CAPACITY_SECTORS * SECTOR_BYTES, FILES + 1)
+        self.filesystem = FileSystem(limits, lambda: 0, backing=self.backing)
         self.disk = self.filesystem.disk
         memory = self.filesystem.budget.memory
         memory.bytes_max = CAPACITY_SECTORS * SECTOR_BYTES * 9 // 8  # so that it matters
         self.disk.space = FreeSpace(self.disk.arena, WARM_SECTORS_MAX, memory)
-        self.disk.view[:] = b"\xaa" * len(self.disk.view)  # every sector was another's once
+        if not self.backing.wipe:  # every sector was another's once
+            self.disk.view[:] = b"\xaa" * len(self.disk.view)
         self.contents = [
             self.filesystem.create(self.filesystem.root, b"%d" % number, 0o600, 0, 0).content
             for number in range(FILES)
@@ -193,3 +198,13 @@ class ContentMachine(RuleBasedStateMachine):
 
 TestContentMachine = ContentMachine.TestCase
 TestContentMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+class WipedContentMachine(ContentMachine):
+    """And where sectors are wiped, those that are free are zeros (check() looks at them)."""
+
+    backing = Backing(wipe=True)
+
+
+TestWipedContentMachine = WipedContentMachine.TestCase
+TestWipedContentMachine.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)

@@ -1,12 +1,16 @@
 """The arena takes memory when it is written, and gives all of it back."""
 
 import ctypes
+import errno
 import mmap
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from ram9.storage.arena import Arena
+from ram9.storage import arena as arena_module
+from ram9.storage.arena import ROOM_BYTES_MAX, Arena, room_sectors
+from ram9.storage.backing import Backing, BackingError, Kind
 from ram9.storage.content import Content
 from ram9.storage.disk import Disk
 from ram9.storage.filesystem import FileSystem
@@ -144,3 +148,88 @@ def test_a_hole_takes_no_memory(
     grow(content, 1 << 40)
     assert resident_bytes(content._disk.arena) <= mmap.PAGESIZE
     assert content.sectors <= 1
+
+
+@pytest.fixture(params=Kind)
+def any_arena(request: pytest.FixtureRequest, tmp_path: Path) -> Arena:
+    """An arena of each kind of memory; locked ones are small enough for every user."""
+    kind: Kind = request.param
+    return Arena(64 * PAGE_SECTORS, Backing(kind, str(tmp_path) if kind is Kind.FILE else ""))
+
+
+def test_whatever_holds_it_what_is_written_is_read_and_given_back(any_arena: Arena) -> None:
+    if any_arena.file is not None:
+        assert any_arena.file.allocate([(0, any_arena.sectors)])
+    any_arena.view[:] = b"x" * len(any_arena.view)
+    any_arena.give_back(PAGE_SECTORS, 62 * PAGE_SECTORS)
+    assert any_arena.memory[:4096] == b"x" * 4096
+    assert any_arena.memory[4096:-4096] == bytes(62 * 4096)
+    assert any_arena.memory[-4096:] == b"x" * 4096
+    any_arena.view[4096:8192] = b"y" * 4096
+    assert any_arena.memory[4096:8192] == b"y" * 4096
+
+
+def test_an_older_system_gives_locked_memory_back_unlocked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(arena_module, "MADV_DONTNEED_LOCKED", 9999)
+    arena = Arena(4 * PAGE_SECTORS, Backing(Kind.LOCKED))
+    arena.view[:] = b"x" * len(arena.view)
+    arena.give_back(PAGE_SECTORS, 2 * PAGE_SECTORS)
+    assert resident_bytes(arena) == 2 * mmap.PAGESIZE
+    assert arena.memory[4096:-4096] == bytes(2 * 4096)
+
+
+def test_holes_that_cannot_be_made_keep_what_they_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arena = Arena(4 * PAGE_SECTORS, Backing(Kind.FILE, str(tmp_path)))
+    assert arena.file is not None
+    assert arena.file.allocate([(0, arena.sectors)])
+    arena.view[:] = b"x" * len(arena.view)
+    monkeypatch.setattr(mmap, "MADV_REMOVE", 9999)
+    arena.give_back(0, 2 * PAGE_SECTORS)
+    arena.view[:4096] = b"y" * 4096  # the disk has kept the room
+    assert arena.memory[:8192] == b"y" * 4096 + b"x" * 4096
+
+
+def test_there_is_room_to_grow_where_the_system_grants_it() -> None:
+    assert Arena(PAGE_SECTORS, room_sectors=5 * PAGE_SECTORS).sectors == 5 * PAGE_SECTORS
+    assert Arena(5 * PAGE_SECTORS, room_sectors=PAGE_SECTORS).sectors == 5 * PAGE_SECTORS
+    assert Arena(5 * PAGE_SECTORS, room_sectors=1 << 50).sectors == 5 * PAGE_SECTORS
+
+
+def test_a_small_volume_has_room_for_16_of_it_and_a_large_one_for_two() -> None:
+    mib, gib = MIB // SECTOR_BYTES, 1024 * MIB // SECTOR_BYTES
+    assert room_sectors(MIB) == 16 * mib
+    assert room_sectors(16 * 1024 * MIB) == ROOM_BYTES_MAX // SECTOR_BYTES == 64 * gib
+    assert room_sectors(1 << 40) == 2048 * gib
+
+
+def test_a_thousand_volumes_have_room() -> None:
+    """Address space is not for everybody (47 bits): a thousand of the largest that have 16 of it"""
+    backing = Backing()
+    arenas = [Arena(8, backing, room_sectors(4 * 1024 * MIB)) for _ in range(1000)]
+    assert {arena.sectors for arena in arenas} == {ROOM_BYTES_MAX // SECTOR_BYTES}
+
+
+def test_where_address_space_is_charged_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda _: "2\n")
+    assert room_sectors(MIB) == MIB // SECTOR_BYTES
+
+
+def test_more_than_can_be_locked_is_refused_with_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_address: object, _size: object, _flags: int) -> int:
+        ctypes.set_errno(errno.ENOMEM)
+        return -1
+
+    monkeypatch.setattr(arena_module._library, "mlock2", refuse)
+    with pytest.raises(BackingError, match=r"8192 bytes cannot be locked .*ulimit -l"):
+        Arena(2 * PAGE_SECTORS, Backing(Kind.LOCKED), 99 * PAGE_SECTORS)
+
+
+def test_a_file_in_no_directory_is_refused_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(BackingError, match=r"4096 bytes in .*/nowhere: No such file"):
+        Arena(1, Backing(Kind.FILE, str(tmp_path / "nowhere")))

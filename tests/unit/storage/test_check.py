@@ -8,6 +8,7 @@ import pytest
 from tests.access_lists import LIST
 
 from ram9.storage.acls import ACCESS, DEFAULT
+from ram9.storage.backing import Backing
 from ram9.storage.check import check
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.inodes import Directory, File
@@ -195,6 +196,7 @@ BREAKS: list[tuple[Callable[[Sample], None], str]] = [
     (set_attribute("filesystem.budget.limit_bytes", 100), "of 100 bytes are used"),
     (set_attribute("filesystem.budget.limit_inodes", 2), "of 2 inodes are used"),
     (set_attribute("filesystem.budget.memory._noted_bytes", 7), "others were drawn"),
+    (set_attribute("filesystem.budget.limit_bytes", 1 << 40), "the limit is beyond the 16777216"),
     (set_attribute("filesystem.disk.space.cold.sectors", 7), "cold sectors are miscounted"),
     (set_attribute("filesystem.disk.space.warm.sectors", 7777), "warm sectors are miscounted"),
 ]
@@ -206,6 +208,18 @@ def test_a_broken_one_is_reported(
 ) -> None:
     break_it(sample)
     assert any(complaint in violation for violation in check(sample.filesystem))
+
+
+def test_what_was_not_wiped_is_reported() -> None:
+    filesystem = FileSystem(Limits(1 << 20, 100), lambda: 1000, backing=Backing(wipe=True))
+    file = filesystem.create(filesystem.root, b"file", 0o644, 0, 0)
+    filesystem.write(file, 0, b"x" * 700)
+    assert check(filesystem) == []
+    filesystem.unlink(filesystem.root, b"file")
+    assert check(filesystem) == []
+    (place, _), *_ = filesystem.disk.space.warm
+    filesystem.disk.view[512 * place] = 1
+    assert check(filesystem) == [f"free sectors at {place} were not wiped"]
 
 
 def test_the_samples_are_of_the_kinds_they_say(sample: Sample) -> None:

@@ -1,17 +1,32 @@
 """Sectors for contents: always there for who was charged, and never changed under a sender."""
 
+import errno
+import os
 import threading
+from pathlib import Path
 
 import pytest
 
+from ram9.storage.arena import Arena
+from ram9.storage.backing import CHUNK_SECTORS, Backing, Kind
 from ram9.storage.budget import Budget
-from ram9.storage.disk import Disk, Reserve
-from ram9.storage.limits import SECTOR_BYTES
+from ram9.storage.content import Content
+from ram9.storage.disk import WIPE_BYTES, Disk, Reserve
+from ram9.storage.errors import FileSystemError
+from ram9.storage.landing import land
+from ram9.storage.limits import FIRST_RUN_BYTES, RUN_BYTES, SECTOR_BYTES
+from ram9.storage.space import FreeSpace
 
 
 @pytest.fixture
 def disk() -> Disk:
-    return Disk(Budget(64 * SECTOR_BYTES, 1))
+    """A disk of 64 sectors that has no room to grow."""
+    return without_room(Disk(Budget(64 * SECTOR_BYTES, 1)))
+
+
+def without_room(disk: Disk) -> Disk:
+    disk.space = FreeSpace(Arena(64), 64, disk.budget.memory)
+    return disk
 
 
 def test_a_disk_has_a_sector_for_every_one_that_the_budget_allows() -> None:
@@ -73,3 +88,133 @@ def test_without_a_thread_memory_is_had_when_it_is_needed(
     monkeypatch.setattr(threading.Thread, "start", refuse)
     disk.populate_ahead()
     assert disk.space.ahead is None
+
+
+def test_a_volume_has_room_to_grow() -> None:
+    disk = Disk(Budget(64 * SECTOR_BYTES, 1))
+    assert disk.room_bytes == 16 * 64 * SECTOR_BYTES
+    assert disk.space.sectors == disk.arena.sectors
+
+
+# What is wiped
+
+
+@pytest.fixture
+def wiped() -> Disk:
+    return Disk(Budget(16 << 20, 1), backing=Backing(wipe=True))
+
+
+def is_blank(disk: Disk) -> bool:
+    return not any(disk.memory[: 32 << 20].strip(b"\0"))
+
+
+@pytest.mark.parametrize("size_bytes", [1, 513, 4107, 3 * WIPE_BYTES + 1])
+def test_what_is_deleted_is_overwritten(wiped: Disk, size_bytes: int) -> None:
+    content = Content(wiped)
+    content.write(100, b"x" * size_bytes)
+    assert not is_blank(wiped)
+    content.truncate(0)
+    assert is_blank(wiped)
+
+
+@pytest.mark.parametrize("left_bytes", [0, 1, 511, 512, 4096, 5000])
+def test_what_is_cut_off_is_overwritten(wiped: Disk, left_bytes: int) -> None:
+    content = Content(wiped)
+    content.write(0, b"x" * 9000)
+    content.truncate(left_bytes)
+    assert wiped.memory[: 1 << 20].count(b"x") == left_bytes
+    assert content.read(0, 9000) == b"x" * left_bytes
+
+
+def test_a_write_that_never_arrives_whole_is_overwritten(wiped: Disk) -> None:
+    landing = land(wiped, Content(wiped), 0, 2 * WIPE_BYTES)
+    assert landing is not None
+    landing.views[0][: WIPE_BYTES + 1] = b"x" * (WIPE_BYTES + 1)
+    landing.views.clear()
+    landing.abort()
+    assert is_blank(wiped)
+
+
+def test_a_landing_that_is_written_otherwise_is_overwritten(wiped: Disk) -> None:
+    content = Content(wiped)
+    landing = land(wiped, content, 0, 4096)
+    assert landing is not None
+    content.write(0, b"y" * 4096)
+    landing.views[0][:] = b"x" * 4096
+    assert landing.commit() == 4096
+    content.truncate(0)
+    assert is_blank(wiped)
+
+
+def test_without_it_nothing_is_overwritten() -> None:
+    disk = Disk(Budget(1 << 20, 1))
+    content = Content(disk)
+    content.write(0, b"x" * 4096)
+    content.truncate(0)
+    assert b"x" * 4096 in disk.memory[: 1 << 20]
+
+
+# What lies in a file
+
+
+@pytest.fixture
+def filed(tmp_path: Path) -> Disk:
+    return Disk(Budget(16 << 20, 1), backing=Backing(Kind.FILE, str(tmp_path)))
+
+
+def test_what_lies_in_a_file_is_what_was_written(filed: Disk) -> None:
+    content = Content(filed)
+    for number in range(64):
+        assert content.write(number * 70_001, bytes([number]) * 70_001) == 70_001
+    assert content.read(63 * 70_001, 1 << 20) == b"\x3f" * 70_001
+    assert filed.arena.file is not None
+    held_bytes = os.fstat(filed.arena.file.number).st_blocks * 512
+    assert 64 * 70_001 <= held_bytes <= 64 * 70_001 + (2 << 20)
+    content.truncate(0)
+    filed.space.cool()
+    # What nobody wrote to of the last chunk.
+    assert os.fstat(filed.arena.file.number).st_blocks * 512 < CHUNK_SECTORS * SECTOR_BYTES
+
+
+def test_where_the_disk_below_is_full_there_is_no_space(
+    filed: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page without room on its disk would end the whole process (SIGBUS)."""
+    content = Content(filed)
+    content.write(0, b"x" * 4096)
+    used_bytes = filed.budget.used_bytes
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", refuse)
+        for offset in (4096, 1 << 30):
+            with pytest.raises(FileSystemError, match="ENOSPC"):
+                content.write(offset, b"y" * (1 << 20))
+            assert land(filed, content, offset, 1 << 20) is None
+        assert filed.budget.used_bytes == used_bytes
+        content.write(4096, b"z" * 4096)  # what shares a chunk with the first
+    assert content.read(0, 8193) == b"x" * 4096 + b"z" * 4096
+    assert content.write(8192, b"y" * (1 << 20)) == 1 << 20
+
+
+def test_a_full_disk_below_is_no_reason_to_wipe_what_has_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zeros are written to what was allocated only: there is no room for them elsewhere."""
+    disk = Disk(Budget(16 << 20, 1), backing=Backing(Kind.FILE, str(tmp_path), wipe=True))
+    assert disk.arena.file is not None
+    monkeypatch.setattr(type(disk.arena.file), "allocate", lambda *_: False)
+    with pytest.raises(FileSystemError, match="ENOSPC"):
+        Content(disk).write(0, b"x")
+    assert os.fstat(disk.arena.file.number).st_blocks == 0
+    assert disk.budget.used_bytes == 0
+
+
+def test_a_file_is_charged_what_fits(tmp_path: Path) -> None:
+    disk = Disk(
+        Budget(8 * SECTOR_BYTES + FIRST_RUN_BYTES + RUN_BYTES, 1),
+        backing=Backing(Kind.FILE, str(tmp_path)),
+    )
+    assert Content(disk).write(0, b"x" * 9999) == 8 * SECTOR_BYTES
