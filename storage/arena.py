@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ram9.storage.backing import Backing, BackingError, BackingFile, Kind
+from ram9.storage.backing import PAGEABLE, Backing, BackingError, BackingFile, Kind
 from ram9.storage.limits import PAGE_SECTORS, SECTOR_BYTES
 
 # Not named by the module.
@@ -22,8 +22,6 @@ MAP_NORESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0x4000)  # from Python 3.1
 # volumes of these 64 GiB are half of what x86-64 has (47 bits).
 ROOM_TIMES: Final = 16
 ROOM_BYTES_MAX: Final = 64 << 30
-
-PAGEABLE: Final = Backing()
 
 # The module's own call keeps other threads from running meanwhile.
 _library = ctypes.CDLL(None, use_errno=True)

@@ -50,6 +50,9 @@ class Backing:
         return self.kind is not Kind.FILE
 
 
+PAGEABLE: Final = Backing()
+
+
 class BackingFile:
     """A file without a name that holds *sectors* sectors, sparse.
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from ram9.storage.arena import PAGEABLE, Arena, room_sectors
-from ram9.storage.backing import Backing
+from ram9.storage.arena import Arena, room_sectors
+from ram9.storage.backing import PAGEABLE, Backing
 from ram9.storage.budget import Budget
 from ram9.storage.limits import SECTOR_BYTES, SECTOR_SHIFT
 from ram9.storage.populating import Populator

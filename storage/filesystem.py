@@ -11,8 +11,7 @@ from itertools import count
 from typing import Final
 
 from ram9.storage import acls, xattrs
-from ram9.storage.arena import PAGEABLE
-from ram9.storage.backing import Backing
+from ram9.storage.backing import PAGEABLE, Backing
 from ram9.storage.budget import Allotment, Budget
 from ram9.storage.content import Bytes, Content
 from ram9.storage.directories import Entries, check_name

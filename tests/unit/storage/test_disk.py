@@ -9,7 +9,7 @@ import pytest
 
 from ram9.storage.arena import Arena
 from ram9.storage.backing import CHUNK_SECTORS, Backing, Kind
-from ram9.storage.budget import Budget
+from ram9.storage.budget import Allotment, Budget
 from ram9.storage.content import Content
 from ram9.storage.disk import WIPE_BYTES, Disk, Reserve
 from ram9.storage.errors import FileSystemError
@@ -218,3 +218,13 @@ def test_a_file_is_charged_what_fits(tmp_path: Path) -> None:
         backing=Backing(Kind.FILE, str(tmp_path)),
     )
     assert Content(disk).write(0, b"x" * 9999) == 8 * SECTOR_BYTES
+
+
+def test_the_pages_of_a_file_are_no_memory_that_volumes_share(tmp_path: Path) -> None:
+    allotment = Allotment()
+    allotment.left_bytes = 1 << 30
+    disk = Disk(Budget(16 << 20, 1, allotment), backing=Backing(Kind.FILE, directory=str(tmp_path)))
+    before_bytes = allotment.left_bytes
+    disk.budget.reserve_sectors(4 << 20)
+    disk.take(8192)
+    assert allotment.left_bytes == before_bytes
