@@ -66,7 +66,12 @@ def search_wire(
 
 
 def search_mount(
-    world: World, name: str, seed: str, seconds: float, report: Callable[[str], None] = say
+    world: World,
+    name: str,
+    seed: str,
+    seconds: float,
+    calls: int = 0,
+    report: Callable[[str], None] = say,
 ) -> str:
     """A mount of this kernel and a tmpfs beside it."""
     options, surface = MOUNTS[name]
@@ -90,7 +95,7 @@ def search_mount(
             sees_atime=surface.sees_atime,
             relates_times=surface.relates_times,
         )
-        return search(comparison, surface, seed, seconds, report=report)
+        return search(comparison, surface, seed, seconds, calls, report)
 
 
 def soak_kernel(seed: str, seconds: float) -> None:

@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import sys
+import time
 from collections.abc import Generator as Iteration
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ from tests.oracle.compare import Comparison, Eye
 from tests.oracle.differences import DIFFERENCES
 from tests.oracle.generator import Generator, Surface
 from tests.oracle.obstacles import Obstacle, obstacles
-from tests.oracle.search import DifferenceFoundError, fresh_seed, search
+from tests.oracle.search import SEED, DifferenceFoundError, budget, fresh_seed, search
 from tests.oracle.shrink import shrink
 from tests.oracle.side import ROOT, PosixSide
 from tests.oracle.soak import LIMITS, SHARED_MEMORY, search_wire
@@ -64,7 +65,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Iteration[Comparison
 @needs_tmpfs
 def test_random_calls_give_over_the_wire_what_they_give_on_tmpfs() -> None:
     reports: list[str] = []
-    found = search_wire(fresh_seed(), SECONDS, CALLS, reports.append)
+    found = search_wire(fresh_seed(), *budget(SECONDS, CALLS), reports.append)
     sys.stdout.write(found + "\n")
 
 
@@ -323,6 +324,38 @@ def test_a_seed_always_draws_the_same() -> None:
     one, other = (Generator("seed", KERNEL).sequence(200) for _ in range(2))
     assert one == other
     assert Generator("other", KERNEL).sequence(200) != one
+
+
+class Recorded(Pretended):
+    """A side that notes which calls it is asked to make, and takes its time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(wrong=False)
+        self._seconds = seconds
+        self.made: list[str] = []
+
+    def perform(self, call: Call) -> Outcome:
+        time.sleep(self._seconds)
+        self.made.append(str(call))
+        return super().perform(call)
+
+
+def test_where_a_seed_is_asked_for_all_calls_are_the_same_however_long_they_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A gate judges the change and not the draw: how far a seed went depended on the machine."""
+    monkeypatch.setenv(SEED, "pinned")
+    made = []
+    for seconds in (0.0, 0.001):
+        side = Recorded(seconds)
+        comparison = Comparison(Pretended(wrong=False), side)
+        search(comparison, WIRE, fresh_seed(), *budget(0.05, 150))
+        made.append(side.made)
+    assert made[0] == made[1]
+    assert len(made[0]) == 180
+    monkeypatch.delenv(SEED)
+    assert budget(0.05, 150) == (0.05, 150)
+    assert fresh_seed() != fresh_seed()
 
 
 def test_what_is_printed_is_what_was_called() -> None:

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from tests.kernel.scenario import FULL, Scenario
 from tests.kernel.world import World
 from tests.oracle.differences import DIFFERENCES, LISTED, MAPPED, PLAIN, Difference
-from tests.oracle.search import fresh_seed
+from tests.oracle.search import budget, fresh_seed
 from tests.oracle.soak import MOUNTS, search_mount
 
 SECONDS = 120.0 if FULL else 5.0  # of each kind of mount
+CALLS = 600
 
 scenario = Scenario("oracle", size="64MiB")
 
 
 def search_on(name: str) -> None:
     def same(world: World) -> str:
-        return search_mount(world, name, fresh_seed(), SECONDS)
+        return search_mount(world, name, fresh_seed(), *budget(SECONDS, CALLS))
 
     same.__name__ = f"random calls give what they give on tmpfs with {name}"
     scenario.fact(same, int(SECONDS) + 120)
