@@ -35,9 +35,11 @@ MAPPED: Final = replace(
     without=LISTS_ONLY | {"link"},  # mapped-zeros
     sees_atime=False,  # known-zeros
     set_id=False,  # mapped-set-id
+    names_apart=False,
 )
 LISTS: Final = replace(
     KERNEL,
     without=MAPPED_ONLY | {"set_flags", "link"},  # stale-list
     relates_times=False,  # later-list
+    names_apart=False,
 )
