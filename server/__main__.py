@@ -1,12 +1,11 @@
 """The command ``ram9``."""
 
-import asyncio
 import signal
 import sys
 
 from ram9.server import arguments, logs
 from ram9.server.config import ConfigError
-from ram9.server.memory import MemoryLimit, memory_limit
+from ram9.server.memory import MemoryFiles
 from ram9.server.ping import ping
 
 
@@ -14,7 +13,8 @@ def main() -> int:
     """Do what the command line says; return the exit status."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it serves, there is nothing to tell
-    request = arguments.parse_arguments(sys.argv[1:], lambda: _memory().size_bytes)
+    files = MemoryFiles()
+    request = arguments.parse_arguments(sys.argv[1:], lambda: files.limit().size_bytes)
     if isinstance(request, arguments.Ping):
         return ping(request.address)
     try:
@@ -28,18 +28,10 @@ def main() -> int:
         )
     logs.configure(request.log_level, request.log_format)
     try:
-        memory = _memory()
-    except ConfigError:
-        memory = None  # the size was given in bytes, and there is nothing to compare it with
-    try:
-        uvloop.run(serve(request, memory))
+        uvloop.run(serve(request, files))
     except ConfigError as refusal:
         return _refuse(str(refusal))
     return 0
-
-
-def _memory() -> MemoryLimit:
-    return asyncio.run(memory_limit())
 
 
 def _refuse(sentence: str) -> int:

@@ -19,14 +19,16 @@ from ram9.server.hub import HELD_BYTES_MAX, Hub
 from ram9.server.lingering import has_spare_processor
 from ram9.server.listening import Listener, peer_of, prepare_client
 from ram9.server.logs import event
-from ram9.server.memory import MemoryLimit
+from ram9.server.memory import MemoryFiles
 from ram9.server.metrics import MetricsServer, registry_of
+from ram9.server.pressure import Pressure
 from ram9.server.session import FID_BYTES, FIDS_TOTAL_MAX, Session
 from ram9.server.transport import ClientTransport
 from ram9.server.users import Users
 from ram9.server.version import VERSION
 from ram9.server.volumes import DEFAULT_NAME, Volume, Volumes
 from ram9.server.waiting import WaitingLocks
+from ram9.storage.budget import Allotment
 from ram9.storage.disk import Lenders
 from ram9.storage.errors import FileSystemError
 from ram9.storage.filesystem import FileSystem
@@ -66,6 +68,8 @@ class Server:
         # number again, which clients may still have in a cache.
         self._numbers = count(time.time_ns() // 1000)
         self._lenders: Lenders = {}
+        self.allotment = Allotment()
+        self.pressure: Pressure | None = None
         self.volumes = Volumes([self._volume(config)])
         self._hub = Hub(
             loop,
@@ -90,6 +94,13 @@ class Server:
     @property
     def metrics_address(self) -> Address | None:
         return self._metrics.address if self._metrics is not None else None
+
+    def watch_memory(self, files: MemoryFiles) -> None:
+        """From now on, take no more memory than is left."""
+        self.pressure = Pressure(
+            self._loop, files, self.allotment, self.volumes, self._hub, self.counters
+        )
+        self.pressure.start()
 
     def start(self) -> None:
         """Begin to accept clients."""
@@ -119,6 +130,8 @@ class Server:
         """Free what was listened on."""
         for listener in self.listeners:
             listener.close()
+        if self.pressure is not None:
+            self.pressure.close()
         if self._metrics is not None:
             self._metrics.close()
             self._metrics = None
@@ -186,6 +199,7 @@ class Server:
         """Log when a volume first turns something away, and again after it had room."""
         for volume in self.volumes:
             budget = volume.filesystem.budget
+            standing = budget.standing()
             if budget.refusals != volume.refusals_seen:
                 volume.refusals_seen = budget.refusals
                 if not volume.is_full:
@@ -195,21 +209,24 @@ class Server:
                         logging.WARNING,
                         "out of space",
                         volume=volume.name,
-                        used_bytes=budget.used_bytes,
-                        limit_bytes=budget.limit_bytes,
-                        used_inodes=budget.used_inodes,
-                        limit_inodes=budget.limit_inodes,
+                        used_bytes=standing.used_bytes,
+                        limit_bytes=standing.limit_bytes,
+                        limit_from=standing.limited_by,
+                        used_inodes=standing.used_inodes,
+                        limit_inodes=standing.limit_inodes,
                     )
             elif volume.is_full and (
-                budget.used_bytes < FULL_AGAIN * budget.limit_bytes
-                and budget.used_inodes < FULL_AGAIN * budget.limit_inodes
+                standing.used_bytes < FULL_AGAIN * standing.limit_bytes
+                and standing.used_inodes < FULL_AGAIN * standing.limit_inodes
             ):
                 volume.is_full = False
 
     def _volume(self, config: Config) -> Volume:
         limits = Limits(size_bytes=config.size_bytes, inodes=config.inodes)
         try:
-            filesystem = FileSystem(limits, time.time_ns, self._numbers, self._lenders)
+            filesystem = FileSystem(
+                limits, time.time_ns, self._numbers, self._lenders, self.allotment
+            )
         except (FileSystemError, OSError, OverflowError, ValueError) as error:
             raise ConfigError(
                 f"a file system of {config.size_bytes} bytes and {config.inodes} inodes cannot be "
@@ -260,9 +277,13 @@ class Journal:
         event(log, logging.ERROR, "internal error", peer=self.peer, exception=error)
 
 
-async def serve(config: Config, memory: MemoryLimit | None) -> None:
+async def serve(config: Config, files: MemoryFiles) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError if it cannot begin."""
     loop = asyncio.get_running_loop()
+    try:
+        memory = files.limit()
+    except ConfigError:
+        memory = None  # the size was given in bytes, and there is nothing to compare it with
     _allow_many_clients()
     server = Server(config, loop, memory.size_bytes if memory is not None else None)
     stopping = asyncio.Event()
@@ -293,6 +314,8 @@ async def serve(config: Config, memory: MemoryLimit | None) -> None:
             memory_bytes=memory.size_bytes,
             memory_from=memory.source,
         )
+    if memory is not None:
+        server.watch_memory(files)
     server.start()
     for listener in server.listeners:
         with suppress(OSError):  # nobody may be there to read it: it is no reason not to serve
@@ -341,7 +364,9 @@ def fids_total_max(size_bytes: int, memory_bytes: int | None) -> int:
 
 def _metrics_server(address: Address, server: Server) -> MetricsServer:
     try:
-        return MetricsServer(address, registry_of(server.volumes, server.counters))
+        return MetricsServer(
+            address, registry_of(server.volumes, server.counters, server.allotment)
+        )
     except OSError as error:
         raise ConfigError(
             f"cannot serve metrics on {address}: {error.strerror or error}; "

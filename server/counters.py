@@ -19,6 +19,7 @@ class Counters:
         "received_bytes",
         "requests",
         "sent_bytes",
+        "stalls",
         "values_bytes",
         "waiting_locks",
     )
@@ -35,4 +36,5 @@ class Counters:
         self.fids = 0  # open now
         self.locks = 0  # held now
         self.waiting_locks = 0  # requests now
+        self.stalls = 0  # how often the kernel told of processes that wait for memory
         self.values_bytes = 0  # of extended attributes that are being read or written

@@ -4,6 +4,7 @@ The server is prometheus-client's own, in a thread: a slow reader of metrics wai
 """
 
 import gc
+import math
 import platform
 import socket
 import threading
@@ -23,6 +24,7 @@ from ram9.server.counters import Counters
 from ram9.server.logs import printable
 from ram9.server.version import VERSION
 from ram9.server.volumes import Volumes
+from ram9.storage.budget import Allotment
 from ram9.storage.populating import start_without_signals
 
 METRICS: Final[tuple[str, ...]] = (
@@ -32,6 +34,12 @@ METRICS: Final[tuple[str, ...]] = (
     "ram9_limit_inodes",
     "ram9_used_inodes",
     "ram9_available_inodes",
+    "ram9_size_bytes",
+    "ram9_limit_info",
+    "ram9_memory_held_bytes",
+    "ram9_memory_left_bytes",
+    "ram9_memory_refusals_total",
+    "ram9_memory_stalls_total",
     "ram9_connections",
     "ram9_connections_accepted_total",
     "ram9_fids",
@@ -58,13 +66,15 @@ UNKNOWN: Final = "unknown"
 class ServerCollector(Collector):
     """What one server has counted, and how full its volumes are, at the moment of asking."""
 
-    def __init__(self, volumes: Volumes, counters: Counters) -> None:
+    def __init__(self, volumes: Volumes, counters: Counters, allotment: Allotment) -> None:
+        self._allotment = allotment
         self._volumes = volumes
         self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of METRICS, once."""
         yield from self._by_volume()
+        yield from self._memory()
         counters = self._counters
         for name, help_text, value in (
             ("ram9_connections", "Clients connected now.", counters.connections),
@@ -91,7 +101,7 @@ class ServerCollector(Collector):
         gauges = [
             GaugeMetricFamily(name, help_text, labels=["volume"])
             for name, help_text in (
-                ("ram9_limit_bytes", "Bytes that the volume may hold."),
+                ("ram9_limit_bytes", "Bytes that the volume may hold, as memory is now."),
                 ("ram9_used_bytes", "Bytes used by data, names, attributes, inodes."),
                 ("ram9_available_bytes", "Bytes that are left."),
                 ("ram9_limit_inodes", "Inodes that the volume may hold."),
@@ -99,22 +109,32 @@ class ServerCollector(Collector):
                 ("ram9_available_inodes", "Inodes that are left."),
             )
         ]
+        sizes = GaugeMetricFamily(
+            "ram9_size_bytes", "Bytes that the volume was given.", labels=["volume"]
+        )
+        limits = InfoMetricFamily("ram9_limit", "What limits the volume.", labels=["volume"])
         for volume in self._volumes:
-            budget = volume.filesystem.budget
-            # Read once: the loop's thread goes on meanwhile, and used + available must be limit.
-            used_bytes, used_inodes = budget.used_bytes, budget.used_inodes
-            limit_bytes, limit_inodes = budget.limit_bytes, budget.limit_inodes
-            values = (
-                limit_bytes,
-                used_bytes,
-                limit_bytes - used_bytes,
-                limit_inodes,
-                used_inodes,
-                limit_inodes - used_inodes,
-            )
-            for gauge, value in zip(gauges, values, strict=True):
-                gauge.add_metric([printable(volume.name)], value)
-        yield from gauges
+            standing = volume.filesystem.budget.standing()
+            name = printable(volume.name)
+            for gauge, value in zip(gauges, standing[:6], strict=True):
+                gauge.add_metric([name], value)
+            sizes.add_metric([name], volume.filesystem.budget.limit_bytes)
+            limits.add_metric([name], {"limited_by": standing.limited_by})
+        yield from (*gauges, sizes, limits)
+
+    def _memory(self) -> Iterator[Metric]:
+        allotment = self._allotment
+        left_bytes = float(allotment.left_bytes) if allotment.source else math.inf
+        for name, help_text, value in (
+            ("ram9_memory_held_bytes", "Memory that the volumes hold.", allotment.held_bytes),
+            ("ram9_memory_left_bytes", "Memory that they may still take.", left_bytes),
+        ):
+            yield GaugeMetricFamily(name, help_text, value)
+        for name, help_text, value in (
+            ("ram9_memory_refusals", "What did not fit into memory.", allotment.refusals),
+            ("ram9_memory_stalls", "News of stalls for want of memory.", self._counters.stalls),
+        ):
+            yield CounterMetricFamily(name, help_text, value)
 
     def _by_label(self) -> Iterator[Metric]:
         counters = self._counters
@@ -230,9 +250,12 @@ class MetricsServer:
         self._thread.join()
 
 
-def registry_of(volumes: Volumes, counters: Counters) -> CollectorRegistry:
-    """A registry with everything that the page shows."""
+def registry_of(
+    volumes: Volumes, counters: Counters, allotment: Allotment | None = None
+) -> CollectorRegistry:
+    """A registry with everything that the page shows; without an *allotment*, nothing is known of
+    the memory of the machine."""
     registry = CollectorRegistry()
-    registry.register(ServerCollector(volumes, counters))
+    registry.register(ServerCollector(volumes, counters, allotment or Allotment()))
     ProcessCollector(registry=registry)
     return registry

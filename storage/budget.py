@@ -26,18 +26,30 @@ class Sectors(Protocol):
 class Allotment:
     """What the volumes of a process, all together, may still take of the machine's memory.
 
-    Who looks at the machine sets ``left_bytes``, and ``source``, which is what says so. What a
-    volume takes or gives back until the next look is counted here at once: so all of them
-    together never take more than was left, however rarely somebody looks. It is below 0 where
+    Who looks at the machine sets what is left, and *source*, which is what says so. What a
+    volume takes or gives back until the next look is counted in ``left_bytes`` at once: so all of
+    them together never take more than was left, however rarely somebody looks. It is below 0 where
     the machine has less than was taken already: then nobody takes more.
     """
 
-    __slots__ = ("left_bytes", "refusals", "source")
+    __slots__ = ("_all_bytes", "left_bytes", "refusals", "source")
 
     def __init__(self, left_bytes: int = UNLIMITED_BYTES, source: str = "") -> None:
+        self._all_bytes = left_bytes  # what is left, and what was taken
         self.left_bytes = left_bytes
         self.source = source
         self.refusals = 0  # how often something did not fit that would have fitted the volume
+
+    @property
+    def held_bytes(self) -> int:
+        """What was taken, by all."""
+        return self._all_bytes - self.left_bytes
+
+    def set_left(self, left_bytes: int, source: str) -> None:
+        """Let *left_bytes* be what can be taken from now on."""
+        self._all_bytes = self.held_bytes + left_bytes
+        self.left_bytes = left_bytes
+        self.source = source
 
 
 class Memory:
@@ -82,10 +94,14 @@ class Memory:
         """All that was drawn from the allotment."""
         return self.heap_bytes + self._noted_bytes
 
+    @property
+    def excess_bytes(self) -> int:
+        """How much more than it should this volume holds; 0 or less if it does not."""
+        return self.heap_bytes + self.resident_bytes - self.bytes_max
+
     def missing_bytes(self, count_bytes: int) -> int:
         """How many bytes too many *count_bytes* more would be; 0 or less if they are not."""
-        missing_bytes = self.heap_bytes + self.resident_bytes + count_bytes - self.bytes_max
-        return max(missing_bytes, count_bytes - self.allotment.left_bytes)
+        return count_bytes + max(self.excess_bytes, -self.allotment.left_bytes)
 
     def has_room(self, count_bytes: int) -> bool:
         """Whether *count_bytes* more can be held."""

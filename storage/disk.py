@@ -96,6 +96,11 @@ class Disk:
             self.space.free(place, count)
             self.budget.release_sectors(count * SECTOR_BYTES)
 
+    def shed(self, count_bytes: int) -> int:
+        """Give some memory that no file uses back, up to about *count_bytes*; how much that was."""
+        self._take_reserves_back()
+        return self.space.shed(count_bytes)
+
     def free(self, place: int, count: int) -> None:
         if self.wipes:
             self._wipe(place << SECTOR_SHIFT, (place + count) << SECTOR_SHIFT)

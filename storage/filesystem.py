@@ -37,8 +37,7 @@ class FileSystem:
 
     *now_ns* gives the time in nanoseconds since 1970. *numbers* are those of its inodes, the root
     first: none that was ever used, if clients may remember. *lenders* is where those enter
-    themselves who lend bytes of it (see Disk). *allotment* is what there is of the
-    machine's memory, which else is no limit. File systems may share all four.
+    themselves who lend bytes of it (see Disk); *allotment* see Budget. All four may be shared.
     """
 
     __slots__ = ("_numbers", "budget", "disk", "limits", "now_ns", "orphans", "root")

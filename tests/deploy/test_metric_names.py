@@ -7,7 +7,17 @@ from tests.deploy.files import load
 
 from ram9.server.metrics import METRICS
 
-LABELS = {"errno", "instance", "job", "operation", "python", "reason", "version", "volume"}
+LABELS = {
+    "errno",
+    "instance",
+    "job",
+    "limited_by",
+    "operation",
+    "python",
+    "reason",
+    "version",
+    "volume",
+}
 
 
 def dashboard_texts(field: str) -> list[str]:

@@ -71,6 +71,7 @@ def test_they_never_take_more_than_was_left(seed: int) -> None:
         refused += not volumes.step()
         grown_bytes = volumes.held_bytes() - before_bytes
         assert grown_bytes == left_bytes - volumes.allotment.left_bytes
+        assert volumes.held_bytes() == volumes.allotment.held_bytes
         assert grown_bytes <= left_bytes + SLACK_BYTES
         for system in volumes.systems:
             standing = system.budget.standing()
@@ -98,7 +99,7 @@ def test_when_memory_becomes_less_nothing_is_lost_and_it_comes_back() -> None:
     file = system.create(system.root, b"file", 0o644, 0, 0)
     data = random.Random(6).randbytes(4 * MIB)
     assert system.write(file, 0, data) == len(data)
-    volumes.allotment.left_bytes = -MIB
+    volumes.allotment.set_left(-MIB, "meminfo")
     fill(system, file)
     assert file.content.read(0, len(data)) == data
     assert check(system) == []

@@ -134,7 +134,7 @@ def test_the_limit_in_force_is_that_of_memory_where_that_is_less(shared: Budget)
 def test_it_is_that_of_the_size_where_memory_is_plenty(
     shared: Budget, allotment: Allotment
 ) -> None:
-    allotment.left_bytes = 100 * SECTOR_BYTES
+    allotment.set_left(100 * SECTOR_BYTES, "meminfo")
     assert shared.standing().limit_bytes == 100 * SECTOR_BYTES
     assert shared.standing().limited_by == SIZE
 
@@ -168,7 +168,7 @@ def test_where_memory_is_gone_what_is_there_is_written_on(
     """Free sectors whose pages are held need no more memory; a name does."""
     shared.reserve_sectors(4 * SECTOR_BYTES)
     warm(shared, 8)
-    allotment.left_bytes = 0
+    allotment.set_left(0, "meminfo")
     assert shared.available_bytes == 4 * SECTOR_BYTES
     with pytest.raises(FileSystemError, match="ENOSPC"):
         shared.reserve(1)
@@ -179,7 +179,7 @@ def test_where_memory_is_gone_what_is_there_is_written_on(
 def test_a_limit_below_what_is_used_is_what_is_used(shared: Budget, allotment: Allotment) -> None:
     shared.reserve_sectors(8 * SECTOR_BYTES)
     warm(shared, 8)
-    allotment.left_bytes = -5 * SECTOR_BYTES
+    allotment.set_left(-5 * SECTOR_BYTES, "meminfo")
     standing = shared.standing()
     assert standing.limit_bytes == standing.used_bytes == 8 * SECTOR_BYTES
     assert standing.available_bytes == 0
