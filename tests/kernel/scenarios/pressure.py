@@ -13,6 +13,7 @@ from tests.kernel.world import World
 MIB = 1 << 20
 GROUP_BYTES = 512 * MIB
 SECONDS = 300 if FULL else 5
+REFUSALS_MIN = 20  # however long that takes
 GROUPS = Path("/sys/fs/cgroup")
 GROUP = GROUPS / "ram9"
 ANSWER_SECONDS_MAX = 10.0
@@ -92,7 +93,7 @@ def write_on(mount: Path) -> tuple[int, int]:
     data = os.urandom(MIB)
     written = refused = number = oldest = 0
     deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or refused < REFUSALS_MIN:
         file = attempt(os.open, mount / f"{number}", os.O_CREAT | os.O_WRONLY)
         count: object = file
         if isinstance(file, int):
@@ -125,12 +126,11 @@ def a_writer_that_never_stops_has_nobody_killed(world: World) -> str:
         reader.join()
     seen = events()
     assert (seen["oom"], seen["oom_kill"], reader.wrong) == (0, 0, "")
-    assert refused > 5
     assert written > 300 * MIB
     assert reader.longest_seconds < ANSWER_SECONDS_MAX
     peak = int((GROUP / "memory.peak").read_text())
     return (
-        f"{written / MIB / SECONDS:.0f} MiB/s for {SECONDS} s, {refused} refused, longest answer "
+        f"{written / MIB:.0f} MiB written, {refused} refused, longest answer "
         f"{1000 * reader.longest_seconds:.0f} ms, peak {peak / MIB:.0f} MiB, {seen}"
     )
 
@@ -145,6 +145,9 @@ def the_log_says_which_file_sets_the_limit(world: World) -> None:
 @scenario.fact
 def a_limit_below_what_is_used_loses_nothing(world: World) -> str:
     mount = world.folder / "mount"
+    number = 0
+    while attempt((mount / f"full-{number}").write_bytes, bytes(MIB)) != "ENOSPC":
+        number += 1
     used = size_bytes(mount)
     (GROUP / "memory.high").write_text(str(200 * MIB))
     until(lambda: os.statvfs(mount).f_bavail == 0, "nothing is available")
