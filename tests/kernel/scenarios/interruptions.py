@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -27,14 +28,30 @@ while True:
     os.pread(fd, 1 << 20, 0)
     os.mkdir(f"{place}/folder {number}")
     os.rmdir(f"{place}/folder {number}")
+    os.write(1, b".")
 """
 
 
 def start_busy(place: Path, count: int) -> list[subprocess.Popen[bytes]]:
-    return [
-        subprocess.Popen([sys.executable, "-c", BUSY, str(place), str(number)])
-        for number in range(count)
-    ]
+    """Processes, each of which has gone round once."""
+    ends, processes = [], []
+    for number in range(count):
+        end, other_end = os.pipe()
+        command = [sys.executable, "-c", BUSY, str(place), str(number)]
+        processes.append(subprocess.Popen(command, stdout=other_end))
+        os.close(other_end)
+        ends.append(end)
+    for end in ends:
+        assert os.read(end, 1) == b"."
+    for end in ends:
+        threading.Thread(target=drain, args=[end], daemon=True).start()
+    return processes
+
+
+def drain(pipe: int) -> None:
+    while os.read(pipe, 1 << 16):
+        pass
+    os.close(pipe)
 
 
 def kill(processes: list[subprocess.Popen[bytes]]) -> None:
