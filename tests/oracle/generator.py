@@ -48,9 +48,10 @@ KNOWN_BY_ONE_NAME: Final = frozenset(
 ABOUT_LOCKS: Final = 0.15  # of the sequences; in others locks seldom meet
 LIST_OF_A_MODE: Final = "u::7 g::5 o::0"
 LISTS: Final = (
-    *(LIST_OF_A_MODE, "u::7 u1234:7 g::5 m::7 o::0", "u::6 g::0 g50:6 m::4 o::0", ""),
-    *("u::7 u4321:0 g::7 m::7 o::7", "u::7 u1234:7 g::5 o::0", "g::5 o::0", "u::8 g::5 o::0"),
+    *(LIST_OF_A_MODE, "u::7 u1234:7 g::5 m::7 o::0", "u::6 g::0 g50:6 m::4 o::0"),
+    *("u::7 u4321:0 g::7 m::7 o::7", "u::4 u1234:2 u4321:6 g::1 g50:7 m::5 o::3", ""),
 )
+WRONG_LISTS: Final = ("u::7 u1234:7 g::5 o::0", "g::5 o::0", "u::8 g::5 o::0", "g::5 u::7 o::0")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Surface:
     empty_reads: bool = True
     sticky: bool = True
     set_id: bool = True
+    minimal_lists: bool = True  # access lists that say no more than a mode
     names_apart: bool = False  # one name of a file does not know what was changed by another
     rename_flags: tuple[int, ...] = (0, 1, 2, 3, 4, 8)
     reads_what_locks: tuple[int, ...] = (fcntl.F_RDLCK, fcntl.F_WRLCK)
@@ -232,8 +234,10 @@ class Generator:
 
     def access_list(self) -> tuple[str, str]:
         kind = self.one(("access", "default"))
-        lists = LISTS if kind == "default" else [each for each in LISTS if each != LIST_OF_A_MODE]
-        return kind, self.one(lists)  # but for list-of-a-mode
+        lists = LISTS if self.random.random() < 0.85 else WRONG_LISTS
+        if kind == "access" and not self._surface.minimal_lists:
+            lists = tuple(each for each in lists if each != LIST_OF_A_MODE)
+        return kind, self.one(lists)
 
     def byte_range(self) -> tuple[int, int]:
         return self.one((0, 1, 5, 10, 100)), self.one((0, 1, 5, 10, 100))

@@ -10,7 +10,7 @@ from tests.oracle.generator import Surface
 LOCAL: Final = frozenset(
     [
         *("access", "copy_file_range", "read_mapped", "write_mapped"),
-        *("renameat2", "set_acl", "get_acl", "flock", "set_flags"),
+        *("renameat2", "flock", "set_flags"),
     ]
 )
 # In a sticky directory Linux is wary of links and files that others own (fs.protected_symlinks).
@@ -41,5 +41,6 @@ LISTS: Final = replace(
     KERNEL,
     without=MAPPED_ONLY | {"set_flags", "link"},  # stale-list
     relates_times=False,  # later-list
+    minimal_lists=False,  # list-of-a-mode
     names_apart=False,
 )

@@ -12,10 +12,11 @@ from functools import partial
 from typing import Final
 
 from tests.client import ROOT, Client, Clock, Server, set_attributes
+from tests.oracle.acl import decode_acl, encode_acl
 from tests.oracle.calls import OMIT, Attributes, Call, Outcome, fill
 from tests.oracle.posix import NS
 from tests.oracle.side import Content, places
-from tests.oracle.wire_files import OpenFiles, attributes_of
+from tests.oracle.wire_files import LIST_PREFIX, OpenFiles, attributes_of
 from tests.oracle.wire_names import refuse
 
 from ram9.protocol.constants import (
@@ -34,7 +35,6 @@ from ram9.protocol.messages import (
     Tlink,
     Tmkdir,
     Tmknod,
-    Tread,
     Treadlink,
     Trenameat,
     Tstatfs,
@@ -43,7 +43,6 @@ from ram9.protocol.messages import (
     Twalk,
     Twrite,
     Txattrcreate,
-    Txattrwalk,
 )
 from ram9.storage.check import check
 from ram9.storage.filesystem import FileSystem
@@ -93,7 +92,7 @@ class WireProcess(OpenFiles):
 
     def mkdir(self, path: str, mode: int) -> None:
         directory, name = self._parent(path)
-        mode = stat.S_IFDIR | mode & 0o1777 & ~self._umask
+        mode = stat.S_IFDIR | mode & 0o1777 & ~self._mask(directory)
         self._ask(Tmkdir(directory, name, mode, self._new_gid(directory)))
 
     def mknod(self, path: str, mode: int, minor: int) -> None:
@@ -102,7 +101,8 @@ class WireProcess(OpenFiles):
             refuse(refusal)
         directory, name = self._parent(path)
         gid = self._new_gid(directory)
-        self._ask(Tmknod(directory, name, mode & ~self._umask, 60, minor, gid))
+        mode &= ~self._mask(directory)
+        self._ask(Tmknod(directory, name, mode, 60, minor, gid))
 
     # Attributes
 
@@ -212,12 +212,16 @@ class WireProcess(OpenFiles):
         listed = self._getxattr(self._names.find(*self._from_directory(path)), "")
         return sorted(os.fsdecode(name) for name in listed.split(b"\0")[:-1])
 
-    def _getxattr(self, fid: int, name: str) -> bytes:
-        new = self._client.new()
-        size = self._ask(Txattrwalk(fid, new, os.fsencode(name))).size
-        value = bytes(self._ask(Tread(new, 0, size)).data)
-        self._client.clunk(new)
-        return value
+    # Access control lists
+
+    def set_acl(self, path: str, kind: str, text: str) -> None:
+        at = self._from_directory(path)
+        value = encode_acl(text) if text else b""
+        self._setxattr(self._names.find(*at), f"{LIST_PREFIX}{kind}", value, 0)
+
+    def get_acl(self, path: str, kind: str) -> str:
+        at = self._from_directory(path)
+        return decode_acl(self._getxattr(self._names.find(*at), f"{LIST_PREFIX}{kind}"))
 
 
 def refusal_of_kind(kind: int) -> int | None:

@@ -35,11 +35,13 @@ from ram9.protocol.messages import (
     Tread,
     Treaddir,
     Twrite,
+    Txattrwalk,
     decode_entries,
 )
 
 OFFSET_MAX: Final = 2**63 - 1
 HOST: Final = b"oracle"
+LIST_PREFIX: Final = "system.posix_acl_"
 OWNER_GID: Final = 0
 
 
@@ -120,13 +122,28 @@ class OpenFiles:
         state = self._names.attributes(directory)
         return state.gid if state.mode & stat.S_ISGID else OWNER_GID
 
+    def _mask(self, directory: int) -> int:
+        """What is taken from the mode of a new object: nothing where a list decides (umask(2))."""
+        try:
+            self._getxattr(directory, f"{LIST_PREFIX}default")
+        except OSError:
+            return self._umask
+        return 0
+
+    def _getxattr(self, fid: int, name: str) -> bytes:
+        new = self._client.new()
+        size = self._ask(Txattrwalk(fid, new, os.fsencode(name))).size
+        value = bytes(self._ask(Tread(new, 0, size)).data)
+        self._client.clunk(new)
+        return value
+
     # Descriptors
 
     def open(self, slot: int, path: str, flags: int, mode: int) -> None:
         at = self._at(path)
         if flags & os.O_CREAT and flags & os.O_DIRECTORY:
             refuse(errno.EINVAL)
-        fid = self._open_at(*at, flags, mode & ~self._umask & 0o7777, LINKS_MAX)
+        fid = self._open_at(*at, flags, mode & 0o7777, LINKS_MAX)
         state = self._names.attributes(fid)
         if slot in self._open:
             self.close(slot)
@@ -163,6 +180,7 @@ class OpenFiles:
 
     def _create(self, directory: int, name: bytes, flags: int, mode: int) -> int:
         fid = self._names.walk(directory)
+        mode &= ~self._mask(directory)
         self._ask(Tlcreate(fid, name, flags, mode, self._new_gid(directory)))
         return self._names.keep(fid)
 
