@@ -226,6 +226,29 @@ def test_a_change_whose_two_times_are_not_the_same_is_seen() -> None:
     assert len(set(map(repr, seen.values()))) == len(changes)
 
 
+class Filled(Pretended):
+    """A side with one file, which takes so many blocks."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__(wrong=False)
+        self._blocks = blocks
+
+    def look(self, path: str) -> Attributes | None:
+        if path == "a":
+            return Attributes(2, 0o100644, 0, 0, 1, 9000, 0, self._blocks, 1, 1, 1)
+        return super().look(path)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "told"), [(2, True), (3, False), (18, False), (24, False), (25, True)]
+)
+def test_blocks_are_those_of_the_sectors_in_the_pages_of_tmpfs(blocks: int, *, told: bool) -> None:
+    """That there were too many was all that was seen: none at all were well, too."""
+    sides = Filled(24), Filled(blocks)
+    difference = Comparison(*sides).run([Call(0, "write", (0, 1, 9000))])
+    assert (difference is not None and "blocks of a" in difference.what) == told
+
+
 def locked_bytes(locks: Sequence[tuple[int, int, int]], start: int, count: int) -> list[Obstacle]:
     """What is told of a range by one who tells the first of *locks* that is in the way."""
 
