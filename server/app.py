@@ -14,6 +14,7 @@ from typing import Final
 
 from ram9.protocol.constants import VERSION_9P2000_L
 from ram9.server.config import Address, Config, ConfigError
+from ram9.server.cooling import Cooling
 from ram9.server.counters import Counters
 from ram9.server.hub import HELD_BYTES_MAX, Hub
 from ram9.server.lingering import has_spare_processor
@@ -78,8 +79,8 @@ class Server:
             lingers=has_spare_processor(),
         )
         self._fids_total_max = fids_total_max(config.size_bytes, memory_bytes)
+        self._cooling = Cooling(loop.call_later, config.keep_warm_seconds)
         self._sessions = 0
-        self._sent_before = 0
         self._metrics: MetricsServer | None = None
         self.listeners: list[Listener] = []
         try:
@@ -193,7 +194,7 @@ class Server:
         self._hub.sweep()
         self._waiting_locks.expire()
         self._watch_space()
-        self._give_back_memory()
+        self._cooling.sweep(volume.filesystem.disk.space for volume in self.volumes)
 
     def _watch_space(self) -> None:
         """Log when a volume first turns something away, and again after it had room."""
@@ -236,17 +237,6 @@ class Server:
             filesystem.disk.populate_ahead()
         credentials_of = self._users.credentials if config.policy == "enforce" else None
         return Volume(DEFAULT_NAME, filesystem, credentials_of)
-
-    def _give_back_memory(self) -> None:
-        """Return freed memory to the system: some every second, all of it in a quiet one."""
-        moved_bytes = self.counters.sent_bytes
-        is_quiet = moved_bytes == self._sent_before
-        self._sent_before = moved_bytes
-        for volume in self.volumes:
-            if is_quiet:
-                volume.filesystem.disk.space.cool()
-            else:
-                volume.filesystem.disk.space.decay()
 
 
 class Journal:

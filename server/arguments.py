@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from ram9.server.config import (
+    DEFAULT_KEEP_WARM_SECONDS,
     DEFAULT_LISTEN,
     DEFAULT_LOCK_WAIT_SECONDS,
     DEFAULT_METRICS,
@@ -23,6 +24,7 @@ from ram9.server.config import (
     default_inodes,
     parse_address,
     parse_inodes,
+    parse_keep_warm,
     parse_lock_wait,
     parse_metrics,
     parse_size,
@@ -166,6 +168,13 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
         "(default: one for each 4 KiB of SIZE, as tmpfs, and at least 1024)",
     )
     parser.add_argument(
+        "--keep-warm",
+        metavar="SECONDS",
+        default=str(DEFAULT_KEEP_WARM_SECONDS),
+        help="for how long memory of deleted data is kept for new data before it goes back to the "
+        "system, which is slow to give it again; at most half of SIZE is (default: %(default)s)",
+    )
+    parser.add_argument(
         "--metrics",
         metavar="ADDRESS",
         default=str(DEFAULT_METRICS),
@@ -234,6 +243,7 @@ def _config(options: argparse.Namespace, memory_bytes: Callable[[], int]) -> Con
         log_format=log_format,
         client_cache=options.client_cache,
         lock_wait_seconds=parse_lock_wait(options.lock_wait),
+        keep_warm_seconds=parse_keep_warm(options.keep_warm),
         policy=policy,
     )
 

@@ -21,6 +21,9 @@ DEFAULT_SIZE: Final = "50%"
 DEFAULT_LOCK_WAIT_SECONDS: Final = 2
 LOCK_WAIT_SECONDS_MAX: Final = 3600
 
+DEFAULT_KEEP_WARM_SECONDS: Final = 30
+KEEP_WARM_SECONDS_MAX: Final = 3600
+
 SIZE_BYTES_MAX: Final = 1 << 47
 """The user half of the x86-64 address space: no mapping can be larger."""
 
@@ -99,6 +102,7 @@ class Config:
 
     *size_bytes* and *inodes* are the limits of the volume. *metrics* is where /metrics is served
     over HTTP, None for nowhere. *log_level* is one of LOG_LEVELS, *log_format* of LOG_FORMATS.
+    *keep_warm_seconds* is for how long memory that files gave up is kept for the next ones.
     *client_cache* lets clients keep data of files between requests. *lock_wait_seconds* is for how
     long one that waits for a lock is not answered, 0 for not at all. *policy* is one of POLICIES:
     whether permissions are checked by the clients alone or by the server too.
@@ -112,6 +116,7 @@ class Config:
     log_format: str
     client_cache: bool = False
     lock_wait_seconds: int = DEFAULT_LOCK_WAIT_SECONDS
+    keep_warm_seconds: int = DEFAULT_KEEP_WARM_SECONDS
     policy: str = "trust"
 
 
@@ -174,14 +179,12 @@ def parse_inodes(text: str) -> int:
 
 def parse_lock_wait(text: str) -> int:
     """The seconds that `2` stands for: a whole number, from 0 to LOCK_WAIT_SECONDS_MAX."""
-    if not re.fullmatch("[0-9]{1,20}", text):
-        raise ConfigError(f"lock wait {text!r} is not a whole number of seconds")
-    seconds = int(text)
-    if seconds > LOCK_WAIT_SECONDS_MAX:
-        raise ConfigError(
-            f"lock wait {text!r} is more than the largest possible, {LOCK_WAIT_SECONDS_MAX} seconds"
-        )
-    return seconds
+    return _seconds("lock wait", text, LOCK_WAIT_SECONDS_MAX)
+
+
+def parse_keep_warm(text: str) -> int:
+    """The seconds that `30` stands for: a whole number, from 0 to KEEP_WARM_SECONDS_MAX."""
+    return _seconds("keep warm", text, KEEP_WARM_SECONDS_MAX)
 
 
 def default_inodes(size_bytes: int) -> int:
@@ -224,6 +227,17 @@ def require_one_of(option: str, text: str, choices: tuple[str, ...]) -> str:
     if text not in choices:
         raise ConfigError(f"{option} {text!r} is not one of {', '.join(choices)}")
     return text
+
+
+def _seconds(option: str, text: str, seconds_max: int) -> int:
+    if not re.fullmatch("[0-9]{1,20}", text):
+        raise ConfigError(f"{option} {text!r} is not a whole number of seconds")
+    seconds = int(text)
+    if seconds > seconds_max:
+        raise ConfigError(
+            f"{option} {text!r} is more than the largest possible, {seconds_max} seconds"
+        )
+    return seconds
 
 
 def _unix_path(text: str, path: str) -> str:

@@ -20,7 +20,8 @@ from ram9.storage.errors import Errno, FileSystemError
 Piece = bytes | memoryview
 
 # A frame of this size or more that is not all there gets a place of its own to arrive in.
-LARGE_FRAME_BYTES: Final = 32 << 10
+# Of smaller ones several are received at once and copied: that costs less than calls for each.
+LARGE_FRAME_BYTES: Final = 128 << 10
 # Replies are sent once they come to this, or answer so many requests.
 BATCH_BYTES_MAX: Final = 256 << 10
 BATCH_REQUESTS_MAX: Final = 64

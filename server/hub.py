@@ -5,7 +5,8 @@ from typing import Final, Protocol
 
 from ram9.storage.disk import Lenders
 
-RECEIVE_BYTES: Final = 256 << 10
+# Four writes of 64 KiB, and what stands before their data.
+RECEIVE_BYTES: Final = (256 << 10) + (4 << 10)
 
 # What all clients together may make us hold (unsent replies, incomplete frames) before each of them
 # gets less: replies in small batches, reads of a page, and large frames one after the other.

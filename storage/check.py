@@ -16,6 +16,7 @@ from ram9.storage.limits import (
     DIRECTORY_BYTES,
     FIRST_RUN_BYTES,
     INODE_BYTES,
+    PAGE_SECTORS,
     RUN_BYTES,
     SECTOR_BYTES,
 )
@@ -211,6 +212,9 @@ def _check_sectors(filesystem: FileSystem, inodes: list[Inode], landing: list[Cl
         violations.append("warm sectors are miscounted")
     if disk.space.cold.sectors != sum(run.sectors for run in disk.space.cold):
         violations.append("cold sectors are miscounted")
+    for place, count in disk.space.cold:
+        if place % PAGE_SECTORS or count % PAGE_SECTORS:
+            violations.append(f"the {count} cold sectors at {place} are no whole pages")
     for inode in inodes:
         if isinstance(inode, File):
             pieces += [run for _, run in inode.content.runs]

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from ram9.storage.disk import Disk, Reserve
 from ram9.storage.limits import FIRST_RUN_BYTES, RUN_BYTES, SECTOR_BYTES, SECTOR_SHIFT
-from ram9.storage.space import Run
+from ram9.storage.runs import Run
 
 AHEAD_SECTORS_MAX: Final = 2048  # 1 MiB: what a growing file may reserve behind its end
 
@@ -105,6 +105,8 @@ class Content:
                 disk.memory[at : at + count] = data
                 self.size_bytes = max(self.size_bytes, offset + count)
                 return count
+        elif not self._starts:
+            return self._write_first(offset, data)
         return self._write_across(offset, data)
 
     def truncate(self, size_bytes: int) -> None:
@@ -282,6 +284,28 @@ class Content:
         self._disk.memory[end - rest : end] = bytes(rest)
         return True
 
+    def _write_first(self, offset: int, data: Bytes) -> int:
+        """Write to a file that has no sectors: most files are written once, and in one run."""
+        first = offset >> SECTOR_SHIFT
+        end_bytes = offset + len(data)
+        claim = self.claim(first, -(-end_bytes // SECTOR_BYTES) - first)
+        if claim is None:
+            return self._write_across(offset, data)
+        self.adopt(claim)
+        if len(claim.runs) > 1:
+            self._zero(first << SECTOR_SHIFT, offset % SECTOR_BYTES)
+            self._zero(end_bytes, -end_bytes % SECTOR_BYTES)
+            return self._write_across(offset, data)
+        memory = self._disk.memory
+        place, sectors = claim.runs[0]
+        start, end = place << SECTOR_SHIFT, (place + sectors) << SECTOR_SHIFT
+        at = start + offset % SECTOR_BYTES
+        memory[start:at] = bytes(at - start)
+        memory[at : at + len(data)] = data
+        memory[at + len(data) : end] = bytes(end - at - len(data))
+        self.size_bytes = max(self.size_bytes, end_bytes)
+        return len(data)
+
     def _write_across(self, offset: int, data: Bytes) -> int:
         """Write a range that has holes or lies in several runs."""
         count = self._allocate(offset, len(data))
@@ -352,14 +376,25 @@ class Content:
             place += runs[0].sectors
             count -= runs[0].sectors
         if count:
-            behind = self._disk.space.take_at(place, count)
+            space = self._disk.space
+            ahead = min(self.sectors, AHEAD_SECTORS_MAX)
+            elsewhere: int | None = None
+            behind = space.take_warm_at(place, count)
+            if behind < count:
+                elsewhere = space.take_elsewhere(count - behind + ahead)
+                if elsewhere is None:
+                    behind += space.take_at(place + behind, count - behind)
             if behind:
                 runs.append(Run(place, behind))
                 count -= behind
+            if count and elsewhere is not None:
+                runs.append(Run(elsewhere, count))
+                self._reserve = Reserve(self._disk, elsewhere + count, ahead)
+                return runs
             if count:
                 runs += self._disk.take(count)
             place = runs[-1].place + runs[-1].sectors
-            ahead = self._disk.space.take_at(place, min(self.sectors, AHEAD_SECTORS_MAX))
+            ahead = space.take_ahead(place, ahead)
             self._reserve = Reserve(self._disk, place, ahead) if ahead else None
             if ahead and not self._disk.has_backed([Run(place, ahead)]):
                 self.give_back_reserve()

@@ -9,11 +9,12 @@ from ram9.storage.backing import PAGEABLE, Backing
 from ram9.storage.budget import Budget
 from ram9.storage.limits import SECTOR_BYTES, SECTOR_SHIFT
 from ram9.storage.populating import Populator
-from ram9.storage.space import BATCH_SECTORS, FreeSpace, Run
+from ram9.storage.runs import Run
+from ram9.storage.space import BATCH_SECTORS, FreeSpace
 
 Lenders = dict[Callable[[], None], None]  # what has each of them copy what it still lends
 
-WARM_BYTES_MAX = 64 << 20
+WARM_SHARE: Final = 2  # at most a half of the size is kept warm when it is free
 WIPE_BYTES: Final = 1 << 20  # at a time
 
 _ZEROS: Final = memoryview(bytes(WIPE_BYTES))
@@ -54,7 +55,8 @@ class Disk:
         self.memory = self.arena.memory
         self.view = self.arena.view
         budget.memory.counts_pages = backing.is_in_memory
-        self.space = FreeSpace(self.arena, WARM_BYTES_MAX // SECTOR_BYTES, budget.memory)
+        warm_sectors_max = budget.limit_bytes // SECTOR_BYTES // WARM_SHARE
+        self.space = FreeSpace(self.arena, warm_sectors_max, budget.memory)
         budget.reclaim = self.reclaim
         self.reserved: dict[Reserve, None] = {}  # in the order in which they were made
         self.lent: Lenders = {} if lenders is None else lenders

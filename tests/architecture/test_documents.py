@@ -11,7 +11,7 @@ from benchmarks.__main__ import parser as benchmarks_parser
 
 from ram9.server.app import DRAIN_SECONDS_MAX, mount_line
 from ram9.server.arguments import Ping, parse_arguments
-from ram9.server.config import DEFAULT_LOCK_WAIT_SECONDS, Address, Config
+from ram9.server.config import DEFAULT_KEEP_WARM_SECONDS, DEFAULT_LOCK_WAIT_SECONDS, Address, Config
 from ram9.server.hub import HELD_BYTES_MAX, SCARCE_BATCH_BYTES
 from ram9.server.listening import (
     KEEPALIVE_IDLE_SECONDS,
@@ -127,6 +127,7 @@ def test_every_metric_is_documented() -> None:
         f"of a connection | {WAITING_MAX:,} |",
         f"in all | {WAITING_TOTAL_MAX:,} |",
         f"`--lock-wait` ({DEFAULT_LOCK_WAIT_SECONDS} seconds; up to one more)",
+        f"`--keep-warm` ({DEFAULT_KEEP_WARM_SECONDS} seconds; up to two more)",
         f"over one connection | {VALUES_BYTES_MAX >> 20} MiB | ENOMEM |",
         f"over all connections | {VALUES_TOTAL_BYTES_MAX >> 20} MiB | ENOMEM |",
         f"| users whose groups are remembered | {USERS_MAX:,}, for a minute |",

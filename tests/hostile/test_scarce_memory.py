@@ -152,14 +152,14 @@ def test_all_wait_and_nobody_else_holds_anything(
     fill(server)
     writers = overwriters(server, 8)
     server.hub.held_bytes_max = 20_000
-    request = frame(Twrite(1, 0, b"z" * 40_000), 1)
+    request = frame(Twrite(1, 0, b"z" * 140_000), 1)
     for writer in writers:
         writer.send_bytes(request[:-1])
     wait_until(lambda: len(server.hub.waiting) == 7, "seven wait")
     for writer in writers:
         writer.send_bytes(request[-1:])
     for writer in writers:
-        assert writer.reply(Rwrite).count == 40_000
+        assert writer.reply(Rwrite).count == 140_000
 
 
 def test_who_holds_memory_for_a_frame_and_does_not_send_it_goes_when_others_need_it(

@@ -228,7 +228,7 @@ def test_a_bug_at_the_edge_ends_one_connection_and_is_counted(
     client = server.client()
     client.create(1, b"file")
     monkeypatch.setattr(FileSystem, "land", broken)
-    client.send_bytes(frame(Twrite(1, 0, b"z" * 100_000), 1)[:60_000])
+    client.send_bytes(frame(Twrite(1, 0, b"z" * 200_000), 1)[:60_000])
     assert client.is_cut_off()
     assert reasons("gone") == ["internal error"]
     assert "internal error" in [each.getMessage() for each in caplog.records]

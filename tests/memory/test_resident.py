@@ -21,7 +21,8 @@ SMALL_FILE_BYTES = 1000
 def disk(tmp_path: Path) -> Iterator[tuple[Program, SocketClient]]:
     """A server with 1 GiB, and one that has mounted it."""
     address = Address(path=str(tmp_path / "socket"))
-    listen = [f"--listen={address}", "--metrics=none", "--size=1GiB", "--inodes=100k"]
+    listen = [f"--listen={address}", "--metrics=none"]
+    listen += ["--size=1GiB", "--inodes=100k", "--keep-warm=0"]
     with program(*listen, log=tmp_path / "log") as server, SocketClient(address) as client:
         client.version()
         client.attach()

@@ -12,12 +12,19 @@ from ram9.storage.content import Content
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.landing import Landing, land
-from ram9.storage.limits import FIRST_RUN_BYTES, RUN_BYTES, SECTOR_BYTES, Limits
+from ram9.storage.limits import (
+    FIRST_RUN_BYTES,
+    PAGE_SECTORS,
+    RUN_BYTES,
+    SECTOR_BYTES,
+    Limits,
+)
 from ram9.storage.space import FreeSpace
 
 FILES = 3
 CAPACITY_SECTORS = 90
 WARM_SECTORS_MAX = 24
+ELSEWHERE_SECTORS_MIN = 4
 SIZE_MAX = 48 * SECTOR_BYTES
 
 files = st.integers(0, FILES - 1)
@@ -69,7 +76,9 @@ class ContentMachine(RuleBasedStateMachine):
         self.disk = self.filesystem.disk
         memory = self.filesystem.budget.memory
         memory.bytes_max = CAPACITY_SECTORS * SECTOR_BYTES * 9 // 8  # so that it matters
-        self.disk.space = FreeSpace(self.disk.arena, WARM_SECTORS_MAX, memory)
+        self.disk.space = FreeSpace(
+            self.disk.arena, WARM_SECTORS_MAX, memory, ELSEWHERE_SECTORS_MIN
+        )
         if not self.backing.wipe:  # every sector was another's once
             self.disk.view[:] = b"\xaa" * len(self.disk.view)
         self.contents = [
@@ -140,6 +149,14 @@ class ContentMachine(RuleBasedStateMachine):
     @rule()
     def cool(self) -> None:
         self.disk.space.cool()
+
+    @rule(periods=st.integers(1, 3), part=st.integers(1, 4))
+    def give_surplus_back(self, periods: int, part: int) -> None:
+        space = self.disk.space
+        before, surplus = space.warm.sectors, space.surplus(periods)
+        assert surplus <= before
+        given = space.give_back(max(0, surplus) // part)
+        assert before - space.warm.sectors == given < max(0, surplus) // part + PAGE_SECTORS
 
     @invariant()
     def contents_agree(self) -> None:

@@ -13,6 +13,7 @@ BLOCK_BYTES = 4 << 20
 scenario = Scenario(
     "large",
     size="5GiB" if FULL else "2304MiB",
+    arguments=["--keep-warm", "1"],
     memory_mib=8000 if FULL else 4500,
 )
 

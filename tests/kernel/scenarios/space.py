@@ -17,7 +17,7 @@ KEPT_FILES = 60
 scenario = Scenario(
     "space",
     size=f"{SIZE_MIB}MiB",
-    arguments=["--inodes", "1500"],
+    arguments=["--inodes", "1500", "--keep-warm", "1"],
     memory_mib=1600,
     expected_log=[r"WARNING out of space "],
 )

@@ -37,7 +37,7 @@ def test_serve_takes_every_option() -> None:
     line = (
         "--listen 127.0.0.1:5640 --listen unix:/run/ram9/socket --size 512M --inodes 1M "
         "--metrics 0.0.0.0:9999 --log-level debug --log-format json --client-cache --lock-wait 5 "
-        "--policy enforce"
+        "--keep-warm 7 --policy enforce"
     )
     assert served(line) == Config(
         listen=(Address("127.0.0.1", 5640), Address(path="/run/ram9/socket")),
@@ -48,6 +48,7 @@ def test_serve_takes_every_option() -> None:
         log_format="json",
         client_cache=True,
         lock_wait_seconds=5,
+        keep_warm_seconds=7,
         policy="enforce",
     )
 

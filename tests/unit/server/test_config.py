@@ -15,6 +15,7 @@ from ram9.server.config import (
     default_inodes,
     parse_address,
     parse_inodes,
+    parse_keep_warm,
     parse_lock_wait,
     parse_metrics,
     parse_size,
@@ -335,6 +336,13 @@ def test_a_wait_for_locks_is_in_seconds(text: str, seconds: int) -> None:
 )
 def test_a_wrong_wait_for_locks_is_refused(text: str, sentence: str) -> None:
     assert refusal(parse_lock_wait, text) == sentence
+
+
+def test_freed_memory_is_kept_for_so_many_seconds() -> None:
+    assert parse_keep_warm("30") == 30
+    assert refusal(parse_keep_warm, "3601") == (
+        "keep warm '3601' is more than the largest possible, 3600 seconds"
+    )
 
 
 def test_a_choice_is_one_of_its_words() -> None:

@@ -50,6 +50,7 @@ def test_help_names_every_option() -> None:
     options = set(re.findall(r"^  (--[a-z-]+)", out, re.MULTILINE))
     assert options == {
         "--client-cache",
+        "--keep-warm",
         "--listen",
         "--lock-wait",
         "--allow-remote",

@@ -13,7 +13,7 @@ from ram9.storage.check import check
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.inodes import Directory, File
 from ram9.storage.limits import Limits
-from ram9.storage.space import FreeRuns, Run
+from ram9.storage.runs import FreeRuns, Run
 
 
 class Sample:

@@ -8,7 +8,8 @@ from ram9.storage.content import AHEAD_SECTORS_MAX, NO_RUNS, Content
 from ram9.storage.disk import Disk
 from ram9.storage.errors import FileSystemError
 from ram9.storage.limits import FIRST_RUN_BYTES, RUN_BYTES, SECTOR_BYTES
-from ram9.storage.space import FreeSpace, Run
+from ram9.storage.runs import Run
+from ram9.storage.space import FreeSpace
 
 GIB = 1 << 30
 

@@ -9,14 +9,10 @@ from ram9.storage.arena import Arena
 from ram9.storage.budget import Memory
 from ram9.storage.limits import PAGE_SECTORS, SECTOR_BYTES
 from ram9.storage.populating import Populator
-from ram9.storage.space import ALIGNED_SECTORS_MIN, BATCH_SECTORS, FreeRuns, FreeSpace, Run
+from ram9.storage.runs import FreeRuns, Run
+from ram9.storage.space import ALIGNED_SECTORS_MIN, BATCH_SECTORS, ELSEWHERE_SECTORS_MIN, FreeSpace
 
 MANY = 1 << 15
-
-
-@pytest.fixture
-def runs() -> FreeRuns:
-    return FreeRuns()
 
 
 @pytest.fixture
@@ -50,45 +46,6 @@ def arena() -> PopulatedArena:
 @pytest.fixture
 def batched(arena: PopulatedArena) -> FreeSpace:
     return FreeSpace(arena, warm_sectors_max=2 * MANY, memory=Memory(1 << 40))
-
-
-def test_runs_that_touch_become_one(runs: FreeRuns) -> None:
-    runs.add(0, 4)
-    runs.add(8, 4)
-    runs.add(4, 4)
-    assert list(runs) == [Run(0, 12)]
-    assert runs.sectors == 12
-
-
-def test_the_most_recently_freed_run_is_taken_first(runs: FreeRuns) -> None:
-    for place in (0, 10, 20):
-        runs.add(place, 2)
-    assert [runs.take(2), runs.take(2), runs.take(2)] == [20, 10, 0]
-
-
-def test_nothing_is_taken_where_no_run_is_long_enough(runs: FreeRuns) -> None:
-    runs.add(0, 4)
-    assert runs.take(5) is None
-    assert runs.sectors == 4
-
-
-def test_nothing_is_taken_from_nothing(runs: FreeRuns) -> None:
-    assert runs.take(1) is None
-    assert runs.take_piece(1) is None
-    assert runs.take_at(0, 1) == 0
-
-
-def test_a_run_begins_where_it_is_asked_to(runs: FreeRuns) -> None:
-    runs.add(3, 400)
-    assert runs.take(PAGE_SECTORS, align=PAGE_SECTORS) == PAGE_SECTORS
-    assert sorted(runs) == [Run(3, 5), Run(16, 387)]
-    assert runs.take(2, align=16) == 16
-
-
-def test_a_run_that_is_long_enough_only_without_its_slack_is_not_cut(runs: FreeRuns) -> None:
-    runs.add(1, 8)
-    assert runs.take(8, align=8) is None
-    assert list(runs) == [Run(1, 8)]
 
 
 def test_many_sectors_begin_at_a_page(space: FreeSpace) -> None:
@@ -203,41 +160,60 @@ def test_a_system_that_has_no_memory_leaves_the_sectors_cold(arena: PopulatedAre
     assert space.warm.sectors == 0
 
 
-def test_half_of_what_nobody_needed_since_the_last_time_is_given_back(space: FreeSpace) -> None:
-    (run,) = space.take(512)
-    space.free(*run)
-    space.decay()
-    assert space.warm.sectors == 512
-    space.decay()
-    assert space.warm.sectors == 0
-    (run,) = space.take(512)
-    space.free(*run)
-    space.decay()
+def test_what_nobody_needed_for_some_periods_is_a_surplus(space: FreeSpace) -> None:
     space.free(*space.take(512)[0])
-    space.decay()
-    assert space.warm.sectors == 512
+    assert [space.surplus(3) for _ in range(5)] == [0, 0, 0, 512, 512]
 
 
-def test_a_piece_comes_from_the_largest_runs(runs: FreeRuns) -> None:
-    runs.add(0, 3)
-    runs.add(100, 50)
-    assert runs.take_piece(60) == Run(100, 50)
+def test_what_was_used_again_meanwhile_is_none(space: FreeSpace) -> None:
+    space.free(*space.take(512)[0])
+    found = []
+    for _ in range(9):
+        space.free(*space.take(500)[0])
+        found.append(space.surplus(3))
+    assert found == [0, 0, 0, 12, 12, 12, 12, 12, 12]
 
 
-def test_taking_at_a_place_takes_what_is_there(runs: FreeRuns) -> None:
-    runs.add(10, 5)
-    assert runs.take_at(10, 3) == 3
-    assert runs.take_at(10, 3) == 0
-    assert runs.take_at(13, 3) == 2
-    assert runs.sectors == 0
+def test_what_is_given_back_is_no_surplus_any_more(space: FreeSpace) -> None:
+    space.free(*space.take(512)[0])
+    for _ in range(9):
+        space.surplus(3)
+    assert space.give_back(128) == 128
+    assert space.surplus(3) == 384
+    assert space.cold.sectors == MANY - 384
 
 
-def test_the_oldest_runs_of_a_size_come_first_and_then_others(runs: FreeRuns) -> None:
-    for place, count in ((0, 16), (100, 15), (200, 64), (300, 17)):
-        runs.add(place, count)
-    assert runs.oldest(16, 9) == [Run(0, 16), Run(300, 17), Run(200, 64)]
-    assert runs.oldest(16, 1) == [Run(0, 16)]
-    assert runs.oldest(16, 1) == [Run(300, 17)]
+def test_a_surplus_is_cut_from_the_ends_of_long_runs(space: FreeSpace) -> None:
+    """One run of three gigabytes went back as a whole where some megabytes of it were too much."""
+    space.free(*space.take(MANY)[0])
+    assert space.give_back(17) == 3 * PAGE_SECTORS
+    assert list(space.warm) == [Run(0, MANY - 3 * PAGE_SECTORS)]
+
+
+def test_long_runs_go_back_before_short_ones(space: FreeSpace) -> None:
+    (run,) = space.take(512)
+    space.free(run.place, 9)
+    space.free(run.place + 64, 128)
+    assert space.give_back(64) == 64
+    assert sorted(space.warm) == [Run(run.place, 9), Run(run.place + 64, 64)]
+
+
+def test_a_growing_file_goes_on_in_a_long_warm_run_only(space: FreeSpace) -> None:
+    space.free(*space.take(ELSEWHERE_SECTORS_MIN - PAGE_SECTORS)[0])
+    assert space.take_elsewhere(100) is None
+    for run in space.take(MANY):
+        space.free(*run)
+    assert space.take_elsewhere(100) == 0
+    assert space.take_warm_at(100, 9) == 9
+
+
+def test_what_is_reserved_behind_a_file_is_cold_only_if_no_long_run_is_warm(
+    space: FreeSpace,
+) -> None:
+    (run,) = space.take(MANY // 2)
+    assert space.take_ahead(MANY // 2, 8) == 8
+    space.free(*run)
+    assert space.take_ahead(MANY // 2 + 8, 8) == 0
 
 
 def test_giving_back_many_runs_takes_several_turns(
@@ -245,8 +221,7 @@ def test_giving_back_many_runs_takes_several_turns(
 ) -> None:
     """With 131,000 fragments that could not be given back, all requests waited for a quarter of a
     second in every second."""
-    monkeypatch.setattr("ram9.storage.space.RUNS_AT_ONCE_MAX", 2)
-    space._trim_above_sectors = MANY
+    monkeypatch.setattr("ram9.storage.space.RUNS_AT_A_LOOK", (2,))
     (run,) = space.take(MANY)
     for place in range(run.place, run.place + 5 * 16, 16):
         space.free(place, 8)
@@ -275,22 +250,6 @@ def test_where_the_system_takes_nothing_back_no_sector_is_lost(
     with pytest.raises(OSError, match="Invalid"):
         space.cool()
     assert space.sectors == MANY
-
-
-def test_stale_places_do_not_pile_up(runs: FreeRuns) -> None:
-    runs.add(500, 1)
-    for _ in range(1000):
-        runs.add(0, 1)
-        runs.take_at(0, 1)
-    assert sum(map(len, runs._stacks)) < 100
-
-
-def test_any_order_of_freeing_ends_in_one_run(runs: FreeRuns) -> None:
-    places = list(range(0, 4096, 4))
-    random.Random(9).shuffle(places)
-    for place in places:
-        runs.add(place, 4)
-    assert list(runs) == [Run(0, 4096)]
 
 
 def test_warm_sectors_are_taken_before_cold_ones(space: FreeSpace) -> None:
@@ -336,16 +295,22 @@ def test_beyond_the_watermark_pages_turn_cold(space: FreeSpace) -> None:
     runs = [space.take(64)[0] for _ in range(32)]
     for run in runs:
         space.free(*run)
-    assert space.warm.sectors <= 1024
+    assert space.surplus(9) == 1024
+    assert space.give_back(1024) == 1024
+    assert space.warm.sectors == 1024
     assert space.sectors == MANY
 
 
-def test_what_cannot_be_given_back_is_not_looked_at_for_every_sector(space: FreeSpace) -> None:
+def test_what_cannot_be_given_back_is_looked_at_once(
+    space: FreeSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     space.take(MANY)
     for place in range(0, MANY, 2):
         space.free(place, 1)
-    assert space.warm.sectors == MANY // 2
-    assert space._trim_above_sectors >= space.warm.sectors
+    assert space.surplus(1) >= MANY // 4
+    assert space.give_back(MANY) == 0
+    monkeypatch.setattr(FreeRuns, "oldest", lambda *_: pytest.fail("it looked"))
+    assert space.give_back(MANY) == 0
 
 
 def test_cooling_leaves_only_pieces_of_pages_warm(space: FreeSpace) -> None:
@@ -479,32 +444,10 @@ def test_one_looks_again_once_something_has_become_free(tight: tuple[FreeSpace, 
     assert memory.has_room(1)
 
 
-def test_what_is_gone_does_not_hide_what_there_is(runs: FreeRuns) -> None:
-    """Forty places that were used again were looked at, and the two that were free not."""
-    for place in range(0, 40 * 16, 16):
-        runs.add(place, 8)
-        runs.take_at(place, 8)
-    runs.add(16, 8)
-    runs.add(5000, 9)
-    assert runs.oldest(8, 2) == [Run(16, 8), Run(5000, 9)]
-    assert runs.oldest(8, 9) == [Run(16, 8), Run(5000, 9)]
-
-
-def test_the_largest_runs_come_first(runs: FreeRuns) -> None:
-    for place, count in ((0, 16), (100, 7), (200, 64), (300, 9)):
-        runs.add(place, count)
-    assert runs.largest(8, 9) == [Run(200, 64), Run(0, 16), Run(300, 9)]
-    assert runs.largest(8, 2) == [Run(200, 64), Run(0, 16)]
-
-
-def test_where_nothing_is_to_be_given_back_the_newest_stays_the_newest(
-    space: FreeSpace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_nothing_is_to_be_given_back_the_newest_stays_the_newest(space: FreeSpace) -> None:
     """Each look at some of the oldest runs put them before the newest, once a second."""
-    monkeypatch.setattr("ram9.storage.space.RUNS_AT_ONCE_MAX", 8)
     (run,) = space.take(192)
     space.free(run.place, 64)
     space.free(run.place + 128, 64)
-    space._warm_sectors_min = 0
-    space.decay()
+    assert space.give_back(space.surplus(1)) == 0
     assert space.take(64) == [Run(run.place + 128, 64)]
