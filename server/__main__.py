@@ -4,9 +4,10 @@ import signal
 import sys
 
 from ram9.server import arguments, logs
-from ram9.server.config import ConfigError
+from ram9.server.config import ConfigError, require_memory
 from ram9.server.memory import MemoryFiles
 from ram9.server.ping import ping
+from ram9.server.reading import text_of
 
 
 def main() -> int:
@@ -14,7 +15,9 @@ def main() -> int:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it serves, there is nothing to tell
     files = MemoryFiles()
-    request = arguments.parse_arguments(sys.argv[1:], lambda: files.limit().size_bytes)
+    request = arguments.parse_arguments(
+        sys.argv[1:], lambda: files.limit().size_bytes, text_of
+    )
     if isinstance(request, arguments.Ping):
         return ping(request.address)
     try:
@@ -28,7 +31,13 @@ def main() -> int:
         )
     logs.configure(request.log_level, request.log_format)
     try:
-        uvloop.run(serve(request, files))
+        memory = files.limit()
+    except ConfigError:
+        memory = None  # the size was given in bytes, and there is nothing to compare it with
+    try:
+        if memory is not None:
+            require_memory(request, memory.size_bytes, memory.source)
+        uvloop.run(serve(request, files, memory))
     except ConfigError as refusal:
         return _refuse(str(refusal))
     return 0

@@ -7,27 +7,28 @@ import logging
 import resource
 import signal
 import socket
+import stat
 import time
 from contextlib import suppress
 from itertools import count
 from typing import Final
 
 from ram9.protocol.constants import VERSION_9P2000_L
-from ram9.server.config import Address, Config, ConfigError
+from ram9.server.config import Address, Config, ConfigError, VolumeConfig
 from ram9.server.cooling import Cooling
 from ram9.server.counters import Counters
 from ram9.server.hub import HELD_BYTES_MAX, Hub
 from ram9.server.lingering import has_spare_processor
 from ram9.server.listening import Listener, peer_of, prepare_client
 from ram9.server.logs import event
-from ram9.server.memory import MemoryFiles
+from ram9.server.memory import MemoryFiles, MemoryLimit
 from ram9.server.metrics import MetricsServer, registry_of
 from ram9.server.pressure import Pressure
 from ram9.server.session import FID_BYTES, FIDS_TOTAL_MAX, Session
 from ram9.server.transport import ClientTransport
 from ram9.server.users import Users
 from ram9.server.version import VERSION
-from ram9.server.volumes import DEFAULT_NAME, Volume, Volumes
+from ram9.server.volumes import Volume, Volumes
 from ram9.server.waiting import WaitingLocks
 from ram9.storage.budget import Allotment
 from ram9.storage.disk import Lenders
@@ -71,7 +72,7 @@ class Server:
         self._lenders: Lenders = {}
         self.allotment = Allotment()
         self.pressure: Pressure | None = None
-        self.volumes = Volumes([self._volume(config)])
+        self.volumes = Volumes(map(self._volume, config.volumes))
         self._hub = Hub(
             loop,
             self._lenders,
@@ -222,21 +223,28 @@ class Server:
             ):
                 volume.is_full = False
 
-    def _volume(self, config: Config) -> Volume:
-        limits = Limits(size_bytes=config.size_bytes, inodes=config.inodes)
+    def _volume(self, config: VolumeConfig) -> Volume:
+        limits, rules = Limits(size_bytes=config.size_bytes, inodes=config.inodes), config.rules
         try:
             filesystem = FileSystem(
                 limits, time.time_ns, self._numbers, self._lenders, self.allotment
             )
         except (FileSystemError, OSError, OverflowError, ValueError) as error:
             raise ConfigError(
-                f"a file system of {config.size_bytes} bytes and {config.inodes} inodes cannot be "
-                f"made: {error}; choose another --size or --inodes"
+                f"the volume {config.name!r} of {config.size_bytes} bytes and {config.inodes} "
+                f"inodes cannot be made: {error}; choose another size or number of inodes"
             ) from error
         if has_spare_processor():
             filesystem.disk.populate_ahead()
-        credentials_of = self._users.credentials if config.policy == "enforce" else None
-        return Volume(DEFAULT_NAME, filesystem, credentials_of)
+        root = filesystem.root
+        root.uid, root.gid, root.mode = rules.uid, rules.gid, stat.S_IFDIR | rules.mode
+        return Volume(
+            config.name.encode(),
+            filesystem,
+            self._users.credentials if rules.policy == "enforce" else None,
+            squash=rules.squash,
+            read_only=rules.read_only,
+        )
 
 
 class Journal:
@@ -267,13 +275,12 @@ class Journal:
         event(log, logging.ERROR, "internal error", peer=self.peer, exception=error)
 
 
-async def serve(config: Config, files: MemoryFiles) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigError if it cannot begin."""
+async def serve(config: Config, files: MemoryFiles, memory: MemoryLimit | None) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigError if it cannot begin.
+
+    *memory* is what *files* say that this process may use, if they do.
+    """
     loop = asyncio.get_running_loop()
-    try:
-        memory = files.limit()
-    except ConfigError:
-        memory = None  # the size was given in bytes, and there is nothing to compare it with
     _allow_many_clients()
     server = Server(config, loop, memory.size_bytes if memory is not None else None)
     stopping = asyncio.Event()
@@ -290,11 +297,20 @@ async def serve(config: Config, files: MemoryFiles) -> None:
         "started",
         version=VERSION,
         protocol=VERSION_9P2000_L.decode(),
+        volumes=len(config.volumes),
         size_bytes=config.size_bytes,
-        inodes=config.inodes,
         metrics=server.metrics_address or "none",
-        policy=config.policy,
     )
+    for volume in config.volumes:
+        event(
+            log,
+            logging.INFO,
+            "serving",
+            volume=volume.name,
+            size_bytes=volume.size_bytes,
+            inodes=volume.inodes,
+            policy=volume.rules.policy,
+        )
     if memory is not None and config.size_bytes > memory.size_bytes:
         event(
             log,
@@ -307,9 +323,11 @@ async def serve(config: Config, files: MemoryFiles) -> None:
     if memory is not None:
         server.watch_memory(files)
     server.start()
+    names = [volume.name for volume in config.volumes]
+    aname = "" if "" in names else names[0]
     for listener in server.listeners:
         with suppress(OSError):  # nobody may be there to read it: it is no reason not to serve
-            print(f"mount it with: {mount_line(listener.address)}", flush=True)
+            print(f"mount it with: {mount_line(listener.address, aname)}", flush=True)
     await stopping.wait()
     _ignore_signals(loop)
     event(log, logging.INFO, "stopping")
@@ -326,15 +344,16 @@ def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def mount_line(address: Address) -> str:
-    """The command, for root, that mounts what is served at *address* on /mnt/ram."""
+def mount_line(address: Address, aname: str = "") -> str:
+    """The command, for root, that mounts what is served at *address* as *aname* on /mnt/ram."""
+    options = "version=9p2000.L,msize=1044504" + (f",aname={aname}" if aname else "")
     if address.path:
-        return f"mount -t 9p -o trans=unix,version=9p2000.L,msize=1044504 {address.path} /mnt/ram"
+        return f"mount -t 9p -o trans=unix,{options} {address.path} /mnt/ram"
     host = {"0.0.0.0": "HOST", "::": "HOST", "localhost": "127.0.0.1"}.get(
         address.host, address.host
     )
     port = "" if address.port == 564 else f",port={address.port}"
-    return f"mount -t 9p -o trans=tcp{port},version=9p2000.L,msize=1044504 {host} /mnt/ram"
+    return f"mount -t 9p -o trans=tcp{port},{options} {host} /mnt/ram"
 
 
 def held_bytes_max(size_bytes: int, memory_bytes: int | None) -> int:

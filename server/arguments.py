@@ -12,7 +12,10 @@ from ram9.server.config import (
     DEFAULT_KEEP_WARM_SECONDS,
     DEFAULT_LISTEN,
     DEFAULT_LOCK_WAIT_SECONDS,
+    DEFAULT_LOG_FORMAT,
+    DEFAULT_LOG_LEVEL,
     DEFAULT_METRICS,
+    DEFAULT_POLICY,
     DEFAULT_PORT,
     DEFAULT_SIZE,
     LOG_FORMATS,
@@ -21,6 +24,8 @@ from ram9.server.config import (
     Address,
     Config,
     ConfigError,
+    Rules,
+    VolumeConfig,
     default_inodes,
     parse_address,
     parse_inodes,
@@ -32,6 +37,7 @@ from ram9.server.config import (
     require_local,
     require_one_of,
 )
+from ram9.server.config_file import parse_config
 from ram9.server.version import VERSION
 
 _DESCRIPTION: Final = """\
@@ -71,6 +77,11 @@ examples:
   mount -t 9p -o trans=unix,version=9p2000.L,msize=1044504 /run/ram9/socket /mnt/ram
       mount it (as root)
 
+  ram9 serve --config /etc/ram9.toml
+      serve the volumes that this file declares
+  mount -t 9p -o trans=tcp,version=9p2000.L,msize=1044504,aname=builds 127.0.0.1 /mnt/ram
+      mount the volume builds of them (as root)
+
   ram9 serve --listen 0.0.0.0:5640 --allow-remote --size 4GiB --inodes 1M
       serve 4 GiB and a million files to everybody who can reach port 5640
   mount -t 9p -o trans=tcp,port=5640,version=9p2000.L,msize=1044504 HOST /mnt/ram
@@ -88,12 +99,21 @@ class Ping:
     address: Address
 
 
-def parse_arguments(argv: Sequence[str], memory_bytes: Callable[[], int]) -> Config | Ping:
+def _unreadable(path: str) -> str:
+    raise ConfigError(f"{path} cannot be read here")
+
+
+def parse_arguments(
+    argv: Sequence[str],
+    memory_bytes: Callable[[], int],
+    text_of: Callable[[str], str] = _unreadable,
+) -> Config | Ping:
     """What *argv*, without the name of the program, asks for.
 
-    *memory_bytes* says how much memory this process may use; it is asked only if the size is a
-    percentage, and may raise ConfigError. Raises SystemExit: 0 after --help and --version, 2 after
-    a mistake, when stderr has one sentence about it.
+    *memory_bytes* says how much memory this process may use; it is asked only if a size is a
+    percentage, and may raise ConfigError. So may *text_of*, which gives the text of a file. Raises
+    SystemExit: 0 after --help and --version, 2 after a mistake, when stderr has one sentence about
+    it.
     """
     parser = _Parser(
         prog="ram9",
@@ -130,7 +150,12 @@ def parse_arguments(argv: Sequence[str], memory_bytes: Callable[[], int]) -> Con
     if options.command is None:
         parser.error("say what to do, such as ram9 serve or ram9 ping")
     try:
-        return _ping(options) if options.command == "ping" else _config(options, memory_bytes)
+        if options.command == "ping":
+            return _ping(options)
+        if options.config is not None:
+            _require_alone(options)
+            return parse_config(text_of(options.config), options.config, memory_bytes)
+        return _config(options, memory_bytes)
     except ConfigError as refusal:
         commands.choices[options.command].error(str(refusal))
 
@@ -143,6 +168,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _add_serve_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="take everything from this TOML file, which can declare several volumes; no other "
+        "option can stand beside it, for the file has them all as keys (see docs/volumes.md)",
+    )
     parser.add_argument(
         "--listen",
         metavar="ADDRESS",
@@ -158,8 +189,7 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         metavar="SIZE",
-        default=DEFAULT_SIZE,
-        help="how much it may hold (default: %(default)s)",
+        help=f"how much it may hold (default: {DEFAULT_SIZE.replace('%', '%%')})",
     )
     parser.add_argument(
         "--inodes",
@@ -177,21 +207,19 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics",
         metavar="ADDRESS",
-        default=str(DEFAULT_METRICS),
-        help="where Prometheus may read /metrics over HTTP, or none (default: %(default)s)",
+        help=f"where Prometheus may read /metrics over HTTP, or none (default: {DEFAULT_METRICS})",
     )
     _add_client_options(parser)
     parser.add_argument(
         "--log-level",
         metavar="LEVEL",
-        default="info",
-        help=f"the least that is logged to stderr: {', '.join(LOG_LEVELS)} (default: %(default)s)",
+        help=f"the least that is logged to stderr: {', '.join(LOG_LEVELS)} "
+        f"(default: {DEFAULT_LOG_LEVEL})",
     )
     parser.add_argument(
         "--log-format",
         metavar="FORMAT",
-        default="text",
-        help="text, or json for one object a line (default: %(default)s)",
+        help=f"text, or json for one object a line (default: {DEFAULT_LOG_FORMAT})",
     )
 
 
@@ -206,18 +234,17 @@ def _add_client_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lock-wait",
         metavar="SECONDS",
-        default=str(DEFAULT_LOCK_WAIT_SECONDS),
         help="for how long a process that waits for a lock of another client is left waiting for "
         "the answer, which comes when the lock is free; then Linux sleeps for 30 seconds and asks "
-        "again. Until then its signal handlers do not run. 0: do not wait (default: %(default)s)",
+        "again. Until then its signal handlers do not run. 0: do not wait "
+        f"(default: {DEFAULT_LOCK_WAIT_SECONDS})",
     )
     parser.add_argument(
         "--policy",
         metavar="POLICY",
-        default="trust",
         help="who checks permissions: trust leaves that to each client's kernel, enforce checks "
         "every request too, with the groups that this host knows the user to be in "
-        "(default: %(default)s; see docs/operating.md)",
+        f"(default: {DEFAULT_POLICY}; see docs/operating.md)",
     )
 
 
@@ -225,27 +252,48 @@ def _config(options: argparse.Namespace, memory_bytes: Callable[[], int]) -> Con
     listen = tuple(
         parse_address(text, DEFAULT_PORT) for text in options.listen or [str(DEFAULT_LISTEN)]
     )
-    metrics = parse_metrics(options.metrics)
+    metrics = parse_metrics(_given(options.metrics, str(DEFAULT_METRICS)))
     require_distinct(listen if metrics is None else (*listen, metrics))
     if not options.allow_remote:
         require_local(listen)
-    policy = require_one_of("policy", options.policy, POLICIES)
-    log_level = require_one_of("log level", options.log_level, LOG_LEVELS)
-    log_format = require_one_of("log format", options.log_format, LOG_FORMATS)
+    policy = require_one_of("policy", _given(options.policy, DEFAULT_POLICY), POLICIES)
+    log_level = _given(options.log_level, DEFAULT_LOG_LEVEL)
+    log_format = _given(options.log_format, DEFAULT_LOG_FORMAT)
     inodes = None if options.inodes is None else parse_inodes(options.inodes)
-    size_bytes = parse_size(options.size, memory_bytes)
-    return Config(
-        listen=listen,
+    size_bytes = parse_size(_given(options.size, DEFAULT_SIZE), memory_bytes)
+    volume = VolumeConfig(
         size_bytes=size_bytes,
         inodes=default_inodes(size_bytes) if inodes is None else inodes,
-        metrics=metrics,
-        log_level=log_level,
-        log_format=log_format,
-        client_cache=options.client_cache,
-        lock_wait_seconds=parse_lock_wait(options.lock_wait),
-        keep_warm_seconds=parse_keep_warm(options.keep_warm),
-        policy=policy,
+        rules=Rules(policy=policy),
     )
+    return Config(
+        listen=listen,
+        volumes=(volume,),
+        metrics=metrics,
+        log_level=require_one_of("log level", log_level, LOG_LEVELS),
+        log_format=require_one_of("log format", log_format, LOG_FORMATS),
+        client_cache=options.client_cache,
+        lock_wait_seconds=parse_lock_wait(
+            _given(options.lock_wait, str(DEFAULT_LOCK_WAIT_SECONDS))
+        ),
+        keep_warm_seconds=parse_keep_warm(
+            _given(options.keep_warm, str(DEFAULT_KEEP_WARM_SECONDS))
+        ),
+    )
+
+
+def _given(text: str | None, default: str) -> str:
+    return default if text is None else text
+
+
+def _require_alone(options: argparse.Namespace) -> None:
+    """Refuse options beside --config: two places for one thing are one too many."""
+    for name, value in vars(options).items():
+        if name not in ("command", "config") and value not in (None, False):
+            option = name.replace("_", "-")
+            raise ConfigError(
+                f"--{option} cannot stand beside --config: write what it says in the file"
+            )
 
 
 def _add_ping_options(parser: argparse.ArgumentParser) -> None:

@@ -30,6 +30,7 @@ SIZE_BYTES_MAX: Final = 1 << 47
 BYTES_FOR_EACH_INODE: Final = 4096
 INODES_DEFAULT_MIN: Final = 1024
 INODES_MAX: Final = SIZE_BYTES_MAX // BYTES_FOR_EACH_INODE
+MODE_MAX: Final = 0o7777
 
 UNIX_PATH_BYTES_MAX: Final = 107
 """`sun_path` of unix(7) has 108 bytes, and the last one must be zero."""
@@ -37,6 +38,16 @@ UNIX_PATH_BYTES_MAX: Final = 107
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
 POLICIES: Final = ("trust", "enforce")
+SQUASHES: Final = ("none", "root", "all")
+
+DEFAULT_LOG_LEVEL: Final = "info"
+DEFAULT_LOG_FORMAT: Final = "text"
+DEFAULT_POLICY: Final = "trust"
+
+ID_MAX: Final = 2**32 - 2  # the last one is nobody's (chown(2))
+NOBODY_ID: Final = 65534  # the overflow ids (kernel/sys.c), which are nobody's on any Linux
+VOLUME_NAME_CHARACTERS_MAX: Final = 64
+TERMS_MAX: Final = 8  # of a sum that is shown
 
 _UNITS: Final[dict[str, int]] = {
     "": 1,
@@ -53,13 +64,17 @@ _UNITS: Final[dict[str, int]] = {
 }
 _QUANTITY: Final = re.compile(r"(-?)([0-9]{1,20}(?:\.[0-9]{1,20})?)([A-Za-z]{0,3}|%)")
 _COUNT: Final = re.compile(r"(-?)([0-9]{1,20})([kKmM]?)")
+_VOLUME_NAME: Final = re.compile(
+    rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{VOLUME_NAME_CHARACTERS_MAX - 1}}}", re.ASCII
+)
+_MODE: Final = re.compile("[0-7]{1,5}")
 _HOST_NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _IPV6: Final = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]{1,15})?")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 
 
 class ConfigError(ValueError):
-    """An option that the server cannot work with; its text is one sentence that says why."""
+    """Something that the server cannot work with; its text is one sentence that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +112,67 @@ DEFAULT_METRICS: Final = Address("127.0.0.1", DEFAULT_METRICS_PORT)
 
 
 @dataclass(frozen=True, slots=True)
+class Squash:
+    """Takes root for the user *uid* in the group *gid*, or *everybody*."""
+
+    uid: int = NOBODY_ID
+    gid: int = NOBODY_ID
+    everybody: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds for whoever mounts a volume, and what it begins with.
+
+    *policy* is one of POLICIES: whether permissions are checked by the clients alone or by the
+    server too. *uid*, *gid* and *mode* are those of its root directory.
+    """
+
+    policy: str = DEFAULT_POLICY
+    squash: Squash | None = None
+    read_only: bool = False
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o1777
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeConfig:
+    """A volume: *size_bytes* and *inodes* are its limits, *name* is what mounts it."""
+
+    size_bytes: int
+    inodes: int
+    name: str = ""
+    rules: Rules = Rules()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything a server is started with; nobody changes it afterwards.
 
-    *size_bytes* and *inodes* are the limits of the volume. *metrics* is where /metrics is served
-    over HTTP, None for nowhere. *log_level* is one of LOG_LEVELS, *log_format* of LOG_FORMATS.
-    *keep_warm_seconds* is for how long memory that files gave up is kept for the next ones.
-    *client_cache* lets clients keep data of files between requests. *lock_wait_seconds* is for how
-    long one that waits for a lock is not answered, 0 for not at all. *policy* is one of POLICIES:
-    whether permissions are checked by the clients alone or by the server too.
+    *metrics* is where /metrics is served over HTTP, None for nowhere. *log_level* is one of
+    LOG_LEVELS, *log_format* of LOG_FORMATS. *client_cache* lets clients keep data of files between
+    requests. *lock_wait_seconds* is for how long one that waits for a lock is not answered, 0 for
+    not at all. *keep_warm_seconds* is for how long memory that files gave up is kept for the next
+    ones. With *overcommit*, the volumes may have more bytes than there is memory. *path* is
+    the file that says all this, empty if there is none.
     """
 
     listen: tuple[Address, ...]
-    size_bytes: int
-    inodes: int
+    volumes: tuple[VolumeConfig, ...]
     metrics: Address | None
     log_level: str
     log_format: str
     client_cache: bool = False
     lock_wait_seconds: int = DEFAULT_LOCK_WAIT_SECONDS
     keep_warm_seconds: int = DEFAULT_KEEP_WARM_SECONDS
-    policy: str = "trust"
+    overcommit: bool = True
+    path: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        """What all volumes may hold."""
+        return sum(volume.size_bytes for volume in self.volumes)
 
 
 def parse_address(text: str, default_port: int) -> Address:
@@ -185,6 +240,45 @@ def parse_lock_wait(text: str) -> int:
 def parse_keep_warm(text: str) -> int:
     """The seconds that `30` stands for: a whole number, from 0 to KEEP_WARM_SECONDS_MAX."""
     return _seconds("keep warm", text, KEEP_WARM_SECONDS_MAX)
+
+
+def parse_volume_name(text: str) -> str:
+    """A name for anames, logs and commands; empty for the default volume."""
+    if text and not _VOLUME_NAME.fullmatch(text):
+        raise ConfigError(
+            f"name {text!r} is none for a volume: it has up to {VOLUME_NAME_CHARACTERS_MAX} "
+            "letters, digits, _, - and ., and begins with a letter, digit or _"
+        )
+    return text
+
+
+def parse_mode(text: str) -> int:
+    """The permissions that the octal digits `1777` stand for."""
+    if not _MODE.fullmatch(text) or int(text, 8) > MODE_MAX:
+        raise ConfigError(f"mode {text!r} is not one: write it in octal digits, such as 0755")
+    return int(text, 8)
+
+
+def require_memory(config: Config, memory_bytes: int, source: str) -> None:
+    """Refuse volumes that come to more than *memory_bytes*, unless *config* says that they may.
+
+    *source* is what says how much memory there is.
+    """
+    if config.overcommit or config.size_bytes <= memory_bytes:
+        return
+    largest = sorted(config.volumes, key=lambda volume: -volume.size_bytes)
+    terms = [
+        f"{volume.size_bytes} ({volume.name or 'the one without a name'})"
+        for volume in largest[:TERMS_MAX]
+    ]
+    others = largest[TERMS_MAX:]
+    if others:
+        terms.append(f"{sum(volume.size_bytes for volume in others)} ({len(others)} others)")
+    raise ConfigError(
+        f"{config.path}: the sizes {' + '.join(terms)} = {config.size_bytes} bytes are more than "
+        f"the {memory_bytes} that this process may use, as {source} says: choose smaller ones, or "
+        "write overcommit = true"
+    )
 
 
 def default_inodes(size_bytes: int) -> int:

@@ -9,7 +9,7 @@ from ram9.protocol.errors import ProtocolError
 from ram9.protocol.frames import HEADER, frame_end
 from ram9.protocol.messages import Rlerror, Tattach, Tread, Tversion, Twrite
 from ram9.protocol.partial import write_head
-from ram9.server import enforcement
+from ram9.server import enforcement, read_only
 from ram9.server.counters import Counters
 from ram9.server.dispatch import Row, rows
 from ram9.server.operations import attributes, directories, links, locks, version, walk, xattrs
@@ -32,9 +32,20 @@ BEGINNINGS: Final = frozenset((Tversion.number, Tattach.number))
 UNVERSIONED: Final = rows(versioned=False)
 VERSIONED: Final = rows(versioned=True)
 GUARDED: Final = rows(versioned=True, guarded=True)
+PROTECTED: Final = rows(versioned=True, guarded=True, protected=True)
 
 # The families of operations that are imported only so that they register.
-FAMILIES: Final = (attributes, directories, enforcement, links, locks, version, walk, xattrs)
+FAMILIES: Final = (
+    attributes,
+    directories,
+    enforcement,
+    links,
+    locks,
+    read_only,
+    version,
+    walk,
+    xattrs,
+)
 
 _unpack_header: Final = HEADER.unpack_from
 
@@ -43,6 +54,8 @@ def _rows(session: Session) -> list[Row]:
     """Who answers the requests of a session as it is now."""
     if not session.versioned:
         return UNVERSIONED
+    if session.protected:
+        return PROTECTED
     return GUARDED if session.guarded else VERSIONED
 
 

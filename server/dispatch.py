@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Any, Final, NoReturn, TypeVar
 
 from ram9.protocol.codec import Decode, Message
-from ram9.protocol.messages import Tauth, Tversion
+from ram9.protocol.messages import Tauth, Tread, Treaddir, Treadlink, Tversion
 from ram9.server.session import Session
 from ram9.storage.errors import Errno, FileSystemError
 
@@ -13,10 +13,15 @@ Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 Handler = Callable[[Session, Any], Message]
 Guard = Callable[[Session, Any], Message]
+Protection = Callable[[Session, Any], None]
 Row = tuple[Decode, Handler]
 
 HANDLERS: Final[dict[type[Message], Handler]] = {}
 GUARDS: Final[dict[type[Message], Guard]] = {}
+PROTECTIONS: Final[dict[type[Message], Protection]] = {}
+
+# What notes that something was read, except on a volume that is read only.
+ACCESSES: Final[tuple[type[Message], ...]] = (Tread, Treaddir, Treadlink)
 
 # Declared, and refused on purpose.
 REFUSED: Final[dict[type[Message], Errno]] = {
@@ -65,11 +70,30 @@ def guards(
     return register
 
 
-def rows(*, versioned: bool, guarded: bool = False) -> list[Row]:
+def protects(
+    request: type[Request],
+) -> Callable[[Callable[[Session, Request], None]], Callable[[Session, Request], None]]:
+    """Declare the function that refuses *request* where the volume of its first fid is read only.
+
+    It raises FileSystemError having changed nothing, or returns if nothing will be changed.
+    """
+
+    def register(
+        protection: Callable[[Session, Request], None],
+    ) -> Callable[[Session, Request], None]:
+        if request in PROTECTIONS:
+            raise ValueError(f"{request.__name__} is protected from twice")
+        PROTECTIONS[request] = protection
+        return protection
+
+    return register
+
+
+def rows(*, versioned: bool, guarded: bool = False, protected: bool = False) -> list[Row]:
     """For each of the 256 type numbers, how to decode the body and who answers it.
 
     Before a version was agreed on, only Tversion is answered (version(5)). If *guarded*, what a
-    user may not ask for is refused.
+    user may not ask for is refused; if *protected*, what would change a volume that is read only.
     """
     table: list[Row] = [_refusal(Errno.EOPNOTSUPP)] * 256
     for request, errno in REFUSED.items():
@@ -77,6 +101,10 @@ def rows(*, versioned: bool, guarded: bool = False) -> list[Row]:
     for request, handler in HANDLERS.items():
         guard = GUARDS.get(request) if guarded else None
         answer = handler if guard is None else _guarded(request, guard, handler)
+        if protected and request in PROTECTIONS:
+            answer = _protected(request, PROTECTIONS[request], answer)
+        elif protected and request in ACCESSES:
+            answer = _unnoted(request, answer)
         table[request.number] = (request.codec.decode, answer)
     if not versioned:
         unversioned = [_refusal(Errno.EPROTO)] * 256
@@ -85,8 +113,40 @@ def rows(*, versioned: bool, guarded: bool = False) -> list[Row]:
     return table
 
 
+def _protected(request: type[Message], protection: Protection, handler: Handler) -> Handler:
+    number_of = _first_fid(request)
+
+    def answer(session: Session, request: Message) -> Message:
+        if session.fids[number_of(request)].attachment.volume.read_only:
+            protection(session, request)
+        return handler(session, request)
+
+    return answer
+
+
+def _unnoted(request: type[Message], handler: Handler) -> Handler:
+    """Answer without noting the time of it where nothing is to change."""
+    number_of = _first_fid(request)
+
+    def answer(session: Session, request: Message) -> Message:
+        fid = session.fids[number_of(request)]
+        inode = fid.inode
+        atime_ns = inode.atime_ns
+        reply = handler(session, request)
+        if fid.attachment.volume.read_only:
+            inode.atime_ns = atime_ns
+        return reply
+
+    return answer
+
+
+def _first_fid(request: type[Message]) -> Callable[[Message], int]:
+    """What gives the first field of a request, which is a fid."""
+    return attrgetter(next(iter(request.codec.fields)))
+
+
 def _guarded(request: type[Message], guard: Guard, handler: Handler) -> Handler:
-    number_of = attrgetter(next(iter(request.codec.fields)))  # the first field is a fid
+    number_of = _first_fid(request)
 
     def answer(session: Session, request: Message) -> Message:
         if session.fids[number_of(request)].attachment.credentials is not None:

@@ -53,8 +53,8 @@ class Session:
     *report* is told, as an event and its fields, what an operator wants to know. *on_bug* gets
     every exception that should not have been. *client_cache* lets the client
     keep data of files. *waiting_locks* is where all sessions wait for each other's locks.
-    *fids_total_max* bounds the fids of all. ``guarded`` is whether requests are to be checked,
-    which they are once there is an attachment with credentials.
+    *fids_total_max* bounds the fids of all. ``guarded`` and ``protected`` are whether requests are
+    to be checked: once there is an attachment with credentials, or to a volume that is read only.
     ``on_late`` is called when there begin to be answers for ``take_late``.
     """
 
@@ -73,6 +73,7 @@ class Session:
         "number",
         "on_bug",
         "on_late",
+        "protected",
         "report",
         "values_bytes",
         "version_masks",
@@ -100,6 +101,7 @@ class Session:
         self.report = report
         self.on_bug = on_bug
         self.guarded = False
+        self.protected = False
         self.version_masks = COUNTED_VERSIONS if client_cache else CACHELESS_VERSIONS
         self.fids = FidTable()
         self._fids_total_max = fids_total_max
@@ -158,6 +160,7 @@ class Session:
         self.let_go()
         self.forget(len(self.fids))
         self.guarded = False
+        self.protected = False
 
     def let_go(self) -> None:
         """Forget all that others may wait for, and wait for nothing any more; fids are left."""

@@ -9,11 +9,12 @@ import pwd
 from collections.abc import Callable
 from typing import Final
 
+from ram9.server.config import NOBODY_ID
 from ram9.storage.permissions import Credentials
 
 ROOT_UID: Final = 0
-NOBODY_UID: Final = 65534  # the overflow uid (kernel/sys.c), which belongs to nobody on any Linux
-NOBODY_GID: Final = 65534
+NOBODY_UID: Final = NOBODY_ID
+NOBODY_GID: Final = NOBODY_ID
 
 USERS_MAX: Final = 4096  # remembered; a client may attach as any
 LIFETIME_SECONDS: Final = 60.0

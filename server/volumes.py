@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from ram9.server.config import Squash
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.permissions import Credentials
@@ -16,23 +17,47 @@ class Volume:
     """A file system that is mounted by *name*, and what holds for whoever mounts it.
 
     *credentials_of* says who a user is, if every request is to be checked; without it, the
-    client's kernel is trusted to do so. It may raise OSError where that cannot be known.
+    client's kernel is trusted to do so. It may raise OSError where that cannot be known. Users that
+    *squash* covers are another instead, and their requests are checked in any case: their client
+    may believe that they are root. If it is *read_only*, nothing changes it.
     ``refusals_seen`` and ``is_full`` are what the log has been told of it.
     """
 
-    __slots__ = ("credentials_of", "filesystem", "is_full", "name", "refusals_seen")
+    __slots__ = (
+        "_credentials_of",
+        "_squash",
+        "filesystem",
+        "is_full",
+        "name",
+        "read_only",
+        "refusals_seen",
+    )
 
     def __init__(
         self,
         name: bytes,
         filesystem: FileSystem,
         credentials_of: CredentialsOf | None = None,
+        *,
+        squash: Squash | None = None,
+        read_only: bool = False,
     ) -> None:
         self.name = name
         self.filesystem = filesystem
-        self.credentials_of = credentials_of
+        self._credentials_of = credentials_of
+        self._squash = squash
+        self.read_only = read_only
         self.refusals_seen = 0
         self.is_full = False
+
+    def user(self, uid: int) -> tuple[int, Credentials | None]:
+        """Who *uid* is here, and what is checked by that, if anything is. May raise OSError."""
+        squash = self._squash
+        if squash is not None and (squash.everybody or not uid):
+            return squash.uid, Credentials(squash.uid, squash.gid, frozenset((squash.gid,)))
+        if self._credentials_of is None:
+            return uid, None
+        return uid, self._credentials_of(uid)
 
 
 class Volumes:

@@ -24,6 +24,7 @@ class Errno(IntEnum):
     EMFILE = 24  # too many fids of one client
     EFBIG = 27  # past the largest file
     ENOSPC = 28  # the volume's bytes or inodes are used up
+    EROFS = 30  # the volume is read only
     EMLINK = 31
     ERANGE = 34  # an attribute's name is too long
     EDEADLK = 35  # to wait for a lock would be to wait for oneself

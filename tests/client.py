@@ -54,6 +54,7 @@ from ram9.protocol.messages import (
     Txattrwalk,
     decode_entries,
 )
+from ram9.server.config import Squash
 from ram9.server.connection import Arrival, Connection, Piece
 from ram9.server.counters import Counters
 from ram9.server.fids import Fid
@@ -117,11 +118,24 @@ class Server:
         self.clients: list[Client] = []
         self._last_number = 0
 
-    def add(self, name: bytes, credentials_of: CredentialsOf | None = None) -> Volume:
+    def add(
+        self,
+        name: bytes,
+        credentials_of: CredentialsOf | None = None,
+        *,
+        squash: Squash | None = None,
+    ) -> Volume:
         """One more volume, with the limits of the first."""
-        volume = Volume(name, FileSystem(self._limits, self.clock), credentials_of)
+        filesystem = FileSystem(self._limits, self.clock)
+        volume = Volume(name, filesystem, credentials_of, squash=squash)
         self.volumes.named[name] = volume
         return volume
+
+    def protect(self, name: bytes) -> None:
+        """Make a volume read only, for all who have it attached, too."""
+        self.volumes.named[name].read_only = True
+        for client in self.clients:
+            client.session.protected = True
 
     def connect(self, uid: int = UID, aname: bytes = b"", msize: int = MSIZE_MAX) -> "Client":
         """A client that has attached *aname* as ROOT."""

@@ -14,7 +14,7 @@ import uvloop
 from tests.socket_client import PATIENCE_SECONDS, SocketClient, wait_until
 
 from ram9.server.app import Server
-from ram9.server.config import LOCK_WAIT_SECONDS_MAX, Address, Config
+from ram9.server.config import LOCK_WAIT_SECONDS_MAX, Address, Config, VolumeConfig
 from ram9.server.counters import Counters
 from ram9.server.hub import Hub
 from ram9.server.volumes import DEFAULT_NAME
@@ -34,8 +34,7 @@ def config_of(
 ) -> Config:
     return Config(
         listen=listen,
-        size_bytes=size_bytes,
-        inodes=10_000,
+        volumes=(VolumeConfig(size_bytes, 10_000),),
         metrics=Address("127.0.0.1", 0) if metrics else None,
         log_level="info",
         log_format="text",

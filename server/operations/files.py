@@ -159,6 +159,8 @@ def land_write(session: Session, number: int, offset: int, count: int) -> Landin
     fid = session.fids.get(number)
     if fid is None or not fid.writable or not isinstance(fid.inode, File):
         return None
+    if fid.attachment.volume.read_only:
+        return None  # it has become so
     file = fid.inode
     if fid.append:
         offset = file.content.size_bytes

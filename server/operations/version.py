@@ -57,11 +57,11 @@ def attach(session: Session, request: Tattach) -> Rattach:
     if uid == NONUNAME:
         uid = ROOT_UID if request.uname == b"root" else NOBODY_UID
     volume, way = _volume(session, request.aname)
-    user = _credentials(session, volume, uid, request.aname)
+    uid, user = _user(session, volume, uid, request.aname)
     root = _directory(session, volume, way, user, request.aname)
     session.put(request.fid, Fid(root, Attachment(volume, root, uid, user)))
-    if user is not None:
-        session.guarded = True
+    session.guarded = session.guarded or user is not None
+    session.protected = session.protected or volume.read_only
     session.report("attached", {"uname": request.uname, "uid": uid, "aname": request.aname})
     return Rattach(session.qid(root))
 
@@ -75,15 +75,15 @@ def _volume(session: Session, aname: bytes) -> tuple[Volume, list[bytes]]:
         raise
 
 
-def _credentials(session: Session, volume: Volume, uid: int, aname: bytes) -> Credentials | None:
-    """Who *uid* is, where that is asked; EIO if the user database does not answer.
+def _user(
+    session: Session, volume: Volume, uid: int, aname: bytes
+) -> tuple[int, Credentials | None]:
+    """Who *uid* is, as Volume.user; EIO if the user database does not answer.
 
     Not knowing somebody's groups must not let anybody in: a list may keep a group out.
     """
-    if volume.credentials_of is None:
-        return None
     try:
-        return volume.credentials_of(uid)
+        return volume.user(uid)
     except OSError as error:
         reason = f"the groups of user {uid} are not to be had: {error}"
         session.report("attach refused", {"aname": aname, "reason": reason})

@@ -1,22 +1,30 @@
 """Several volumes behind one server, and behind one connection."""
 
+import stat
+
 import pytest
-from tests.client import GID, ROOT, UID, Client, Server, messages_of
+from tests.client import GID, ROOT, UID, Client, Server, messages_of, set_attributes
 
 from ram9.protocol.codec import frame
-from ram9.protocol.constants import NOFID
+from ram9.protocol.constants import NOFID, O_WRONLY, SETATTR_GID, SETATTR_MODE, SETATTR_UID
 from ram9.protocol.messages import (
     Rlerror,
     Rwrite,
     Tattach,
     Tlink,
+    Tlopen,
     Tmkdir,
+    Tmknod,
     Trename,
     Trenameat,
     Tstatfs,
+    Tunlinkat,
     Tversion,
+    Twalk,
     Twrite,
+    Txattrcreate,
 )
+from ram9.server.config import Squash
 from ram9.storage.errors import Errno
 from ram9.storage.permissions import Credentials
 
@@ -136,3 +144,85 @@ def test_a_new_version_begins_without_checks(server: Server) -> None:
     client = server.connect(aname=b"strict")
     client.call(Tversion(8192, b"9P2000.L"))
     assert not client.session.guarded
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def squashed(server: Server) -> Client:
+    """Root of a client that is nobody to the server, with a file of its own and one of UID's."""
+    volume = server.add(b"public", squash=Squash())
+    owner = server.connect(aname=b"public")
+    owner.mkdir(b"theirs", mode=0o755)
+    owner.make(b"file", b"data", mode=0o644, at=owner.walk(b"theirs"))
+    assert volume.filesystem.root.mode == 0o41777
+    client = server.connect(uid=0, aname=b"public")
+    client.make(b"mine", b"data", mode=0o600)
+    return client
+
+
+def test_root_is_squashed_to_nobody(squashed: Client) -> None:
+    made = squashed.stat(b"mine")
+    assert (made.uid, made.gid) == (NOBODY, NOBODY)
+    squashed.mkdir(b"directory")
+    assert squashed.stat(b"directory").gid == NOBODY
+    squashed.symlink(b"link", b"mine")
+    assert squashed.stat(b"link").gid == NOBODY
+
+
+def test_squashed_root_may_do_what_nobody_may(squashed: Client) -> None:
+    """Its client believes that it may do everything, and checks nothing: the policy is trust."""
+    theirs = squashed.walk(b"theirs")
+    file = squashed.walk(b"theirs", b"file")
+    assert squashed.refused(Tmkdir(theirs, b"new", 0o755, 0)) is Errno.EACCES
+    assert squashed.refused(Tunlinkat(theirs, b"file", 0)) is Errno.EACCES
+    assert squashed.refused(Tlopen(squashed.walk(b"theirs", b"file"), O_WRONLY)) is Errno.EACCES
+    assert squashed.refused(set_attributes(file, SETATTR_MODE, mode=0o777)) is Errno.EPERM
+    assert squashed.refused(set_attributes(file, SETATTR_UID, uid=0)) is Errno.EPERM
+    mine = squashed.walk(b"mine")
+    assert squashed.refused(set_attributes(mine, SETATTR_UID, uid=0)) is Errno.EPERM
+    assert squashed.refused(set_attributes(mine, SETATTR_GID, gid=0)) is Errno.EPERM
+    device = Tmknod(ROOT, b"device", stat.S_IFBLK | 0o600, 8, 0, 0)
+    assert squashed.refused(device) is Errno.EPERM
+    assert squashed.refused(Txattrcreate(mine, b"trusted.a", 1, 0)) is Errno.EPERM
+    assert squashed.read(squashed.open(b"theirs", b"file")) == b"data"
+    squashed.setattr(mine, SETATTR_MODE, mode=0o644)
+
+
+def test_users_are_themselves_where_root_is_squashed(server: Server, squashed: Client) -> None:
+    user = server.connect(aname=b"public")
+    assert not user.session.guarded
+    assert user.stat(b"theirs", b"file").uid == UID
+    assert squashed.session.guarded
+
+
+def test_everybody_is_somebody_else_where_all_are_squashed(server: Server) -> None:
+    server.add(b"public", squash=Squash(1000, 100, everybody=True))
+    client = server.connect(uid=UID, aname=b"public")
+    client.make(b"file")
+    other = server.connect(uid=0, aname=b"public")
+    other.make(b"other")
+    for name in (b"file", b"other"):
+        assert (client.stat(name).uid, client.stat(name).gid) == (1000, 100)
+    other.unlink(b"file")
+    assert other.refused(Tmknod(ROOT, b"d", stat.S_IFBLK | 0o600, 8, 0, 0)) is Errno.EPERM
+
+
+def test_squashed_users_need_no_user_database(server: Server) -> None:
+    def fail(_uid: int) -> Credentials:
+        raise OSError("the directory service does not answer")
+
+    server.add(b"public", fail, squash=Squash())
+    client = server.connect(uid=0, aname=b"public")
+    assert client.refused(Tattach(9, NOFID, b"", b"public", UID)) is Errno.EIO
+
+
+def test_two_who_are_squashed_differently_share_one_connection(server: Server) -> None:
+    """Linux attaches each user of a mount over the same one."""
+    server.add(b"public", squash=Squash())
+    client = server.connect(uid=UID, aname=b"public")
+    client.mkdir(b"private", mode=0o700)
+    client.attach(5, b"public", 0)
+    assert client.refused(Twalk(client.walk(b"private", fid=5), 6, (b"x",))) is Errno.EACCES
+    client.mkdir(b"below", at=client.walk(b"private"))

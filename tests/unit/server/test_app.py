@@ -26,7 +26,7 @@ from ram9.protocol.messages import (
 )
 from ram9.server import app
 from ram9.server.app import FIDS_TOTAL_MIN, Journal, fids_total_max, mount_line
-from ram9.server.config import Address, ConfigError
+from ram9.server.config import Address, ConfigError, Rules, VolumeConfig
 from ram9.server.logs import JsonFormatter, TextFormatter
 from ram9.server.session import FID_BYTES, FIDS_TOTAL_MAX
 from ram9.storage.errors import Errno
@@ -108,7 +108,8 @@ def test_the_policy_says_who_checks_permissions(
     tmp_path: Path, policy: str, expected: Errno | None
 ) -> None:
     """Fid 0 is root's; 2**31 is nobody whom a host knows."""
-    config = replace(config_of(Address(path=str(tmp_path / "s"))), policy=policy)
+    volume = VolumeConfig(1 << 20, 100, rules=Rules(policy=policy))
+    config = replace(config_of(Address(path=str(tmp_path / "s"))), volumes=(volume,))
     server = RunningServer(config)
     refused = None
     try:

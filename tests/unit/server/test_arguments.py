@@ -3,7 +3,7 @@
 import pytest
 
 from ram9.server.arguments import Ping, parse_arguments
-from ram9.server.config import Address, Config, ConfigError
+from ram9.server.config import Address, Config, ConfigError, Rules, VolumeConfig
 from ram9.server.version import VERSION
 
 GIB = 1 << 30
@@ -23,13 +23,11 @@ def served(line: str) -> Config:
 def test_serve_has_a_default_for_everything() -> None:
     assert served("") == Config(
         listen=(Address("127.0.0.1", 564),),
-        size_bytes=GIB,
-        inodes=GIB // 4096,
+        volumes=(VolumeConfig(GIB, GIB // 4096),),
         metrics=Address("127.0.0.1", 9564),
         log_level="info",
         log_format="text",
         client_cache=False,
-        policy="trust",
     )
 
 
@@ -41,15 +39,13 @@ def test_serve_takes_every_option() -> None:
     )
     assert served(line) == Config(
         listen=(Address("127.0.0.1", 5640), Address(path="/run/ram9/socket")),
-        size_bytes=512 << 20,
-        inodes=1 << 20,
+        volumes=(VolumeConfig(512 << 20, 1 << 20, rules=Rules(policy="enforce")),),
         metrics=Address("0.0.0.0", 9999),
         log_level="debug",
         log_format="json",
         client_cache=True,
         lock_wait_seconds=5,
         keep_warm_seconds=7,
-        policy="enforce",
     )
 
 
@@ -58,7 +54,7 @@ def test_metrics_can_be_off() -> None:
 
 
 def test_inodes_follow_the_size() -> None:
-    assert served("--size 64M").inodes == 16384
+    assert served("--size 64M").volumes[0].inodes == 16384
 
 
 def test_remote_addresses_can_be_allowed() -> None:
@@ -238,5 +234,7 @@ def test_every_example_in_the_help_is_a_command_that_parses(
         for line in output("serve --help", capsys).splitlines()
         if line.startswith("  ram9 ")
     ]
-    assert len(lines) == 3
-    assert all(isinstance(parsed(line), Config) for line in lines)
+    assert len(lines) == 4
+    for line in lines:
+        request = parse_arguments(line.split(), lambda: GIB, lambda _: '[[volume]]\nsize = "50%"')
+        assert isinstance(request, Config)

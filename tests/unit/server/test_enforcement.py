@@ -597,7 +597,7 @@ def test_nobody_comes_in_while_the_user_database_does_not_answer(server: Server)
     def fail(_uid: int) -> Credentials:
         raise OSError("the directory service does not answer")
 
-    server.volumes.named[DEFAULT_NAME].credentials_of = fail
+    server.volumes.named[DEFAULT_NAME]._credentials_of = fail
     assert client.refused(Tattach(9, NOFID, b"", b"", MEMBER)) is Errno.EIO
     assert server.reports[-1][0] == "attach refused"
 

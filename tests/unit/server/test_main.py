@@ -58,6 +58,7 @@ def test_help_names_every_option() -> None:
         "--inodes",
         "--metrics",
         "--policy",
+        "--config",
         "--log-level",
         "--log-format",
     }
@@ -143,15 +144,15 @@ def test_several_addresses_are_served_and_how_to_mount_them_is_said(tmp_path: Pa
             client.close()
         assert started.stop(signal.SIGTERM) == 0
         events = re.findall(r"Z INFO ([a-z]+)", started.log())
-        assert events[:4] == ["started", "listening", "listening", "listening"]
+        assert events[:5] == ["started", "serving", "listening", "listening", "listening"]
         assert events[-2:] == ["stopping", "stopped"]
 
 
 def test_a_size_that_cannot_be_had_is_refused() -> None:
     sentence = serve("--size=127TiB", "--inodes=1000", "--metrics=none", "--listen=127.0.0.1:0")
     assert re.fullmatch(
-        r"ram9: error: a file system of \d+ bytes and 1000 inodes cannot be made: .*; "
-        r"choose another --size or --inodes\n",
+        r"ram9: error: the volume '' of \d+ bytes and 1000 inodes cannot be made: .*; "
+        r"choose another size or number of inodes\n",
         sentence,
     )
 

@@ -1,0 +1,367 @@
+"""The configuration file: from TOML to a Config, or to one sentence with the line of the mistake.
+
+The keys of the file are the options of the command line, without their dashes in front; volumes
+are tables. Nothing here does I/O.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
+
+from ram9.server.config import (
+    DEFAULT_LISTEN,
+    DEFAULT_KEEP_WARM_SECONDS,
+    DEFAULT_LOCK_WAIT_SECONDS,
+    DEFAULT_LOG_FORMAT,
+    DEFAULT_LOG_LEVEL,
+    DEFAULT_METRICS,
+    DEFAULT_PORT,
+    ID_MAX,
+    LOG_FORMATS,
+    LOG_LEVELS,
+    NOBODY_ID,
+    POLICIES,
+    SIZE_BYTES_MAX,
+    SQUASHES,
+    Address,
+    Config,
+    ConfigError,
+    Rules,
+    Squash,
+    VolumeConfig,
+    default_inodes,
+    parse_address,
+    parse_inodes,
+    parse_keep_warm,
+    parse_lock_wait,
+    parse_metrics,
+    parse_mode,
+    parse_size,
+    parse_volume_name,
+    require_distinct,
+    require_local,
+    require_one_of,
+)
+from ram9.server.toml_lines import Path, lines_of
+
+# What a server may be asked to read while it serves. tomllib takes time that grows with the square
+# of the number of dots in a key, which ends with its line.
+CONFIG_BYTES_MAX: Final = 256 << 10
+LINE_CHARACTERS_MAX: Final = 1024
+TEXT_CHARACTERS_MAX: Final = 256  # of one value
+
+_WHERE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+MemoryBytes = Callable[[], int]
+T = TypeVar("T")
+
+# What TOML calls the types that tomllib makes of it.
+_KINDS: Final = {
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a float",
+    list: "an array",
+    dict: "a table",
+}
+
+
+def parse_config(text: str, path: str, memory_bytes: MemoryBytes) -> Config:
+    """What the file *path* asks for, which holds *text*.
+
+    *memory_bytes* is for sizes that are a percentage, as for parse_size. Raises ConfigError, whose
+    text begins with the path and the line.
+    """
+    file = _File(text, path)
+    return _config(file.table(), path, memory_bytes)
+
+
+class _File:
+    """The text of a configuration, and what it means to TOML."""
+
+    def __init__(self, text: str, path: str) -> None:
+        self._text = text
+        self._path = path
+        self._lines: dict[Path, int] | None = None
+        self._check_size()
+        try:
+            self._values = tomllib.loads(text)
+        except RecursionError:
+            raise ConfigError(f"{path}: arrays and tables are nested too deeply") from None
+        except ValueError as error:  # also of numbers that are too long
+            raise self._syntax_error(str(error)) from None
+
+    def table(self) -> "_Table":
+        """The whole."""
+        return _Table(self, (), self._values)
+
+    def mistake(self, path: Path, sentence: str) -> ConfigError:
+        """A refusal of what is at *path*, or else of what it is in."""
+        return ConfigError(f"{self._path}:{self.line(path)}: {sentence}")
+
+    def line(self, path: Path) -> int:
+        """On which line is what is at *path*, or else what it is in."""
+        if self._lines is None:
+            self._lines = lines_of(self._text)
+        while path not in self._lines:
+            path = path[:-1]
+        return self._lines[path]
+
+    def _check_size(self) -> None:
+        if len(self._text) > CONFIG_BYTES_MAX:
+            raise ConfigError(f"{self._path}: is larger than {CONFIG_BYTES_MAX} bytes")
+        for number, line in enumerate(self._text.split("\n"), start=1):
+            if len(line) > LINE_CHARACTERS_MAX:
+                raise ConfigError(
+                    f"{self._path}:{number}: the line is longer than {LINE_CHARACTERS_MAX} "
+                    "characters"
+                )
+
+    def _syntax_error(self, sentence: str) -> ConfigError:
+        where = _WHERE.search(sentence)
+        line = self._text.count("\n") + 1
+        if where is not None:
+            sentence = sentence[: where.start()]
+            if where[1]:
+                line = int(where[1])
+                sentence += f" at column {where[2]}"
+        return ConfigError(f"{self._path}:{line}: this is not TOML: {sentence}")
+
+
+class _Table:
+    """One table of the file, whose keys are taken one by one; ``end`` refuses what is left."""
+
+    def __init__(self, file: _File, path: Path, values: dict[str, Any]) -> None:
+        self._file = file
+        self._path = path
+        self._values = values
+        self._known: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def take(self, key: str, read: Callable[[Any], T], default: T) -> T:
+        """What *read* makes of the value of *key*, which may refuse it; *default* without one."""
+        self._known.add(key)
+        return self._read((key,), self._values[key], read) if key in self else default
+
+    def need(self, key: str, read: Callable[[Any], T]) -> T:
+        """As take, of what must be there."""
+        if key not in self:
+            raise self.mistake(key, f"{self._title()} has no {key}")
+        self._known.add(key)
+        return self._read((key,), self._values[key], read)
+
+    def each(self, key: str, read: Callable[[Any], T], default: tuple[T, ...]) -> tuple[T, ...]:
+        """As take, of one value or of an array of them."""
+        values = self.take(key, lambda value: value, None)
+        if values is None or values == []:
+            return default
+        if not isinstance(values, list):
+            return (self._read((key,), values, read),)
+        return tuple(self._read((key, index), value, read) for index, value in enumerate(values))
+
+    def tables(self, key: str) -> list["_Table"]:
+        """The tables of an array, which may be none."""
+        none: list[dict[str, Any]] = []
+        return [
+            _Table(self._file, (*self._path, key, index), values)
+            for index, values in enumerate(self.take(key, _tables, none))
+        ]
+
+    def mistake(self, key: str, sentence: str) -> ConfigError:
+        """A refusal of *key*, or of the table that should have it."""
+        return self._file.mistake((*self._path, key), sentence)
+
+    def line(self, key: str) -> int:
+        """On which line *key* is, or else the table that should have it."""
+        return self._file.line((*self._path, key))
+
+    def end(self) -> None:
+        """Refuse the first key that was not taken."""
+        for key in self._values:
+            if key not in self._known:
+                close = difflib.get_close_matches(key, sorted(self._known), 1)
+                hint = f": is {close[0]} meant?" if close else ""
+                raise self.mistake(key, f"{self._title()} has no key {key[:64]!r}{hint}")
+
+    def _read(self, path: Path, value: Any, read: Callable[[Any], T]) -> T:
+        try:
+            return read(value)
+        except _KindError as error:
+            sentence = f"{path[0]} must be {error}"
+        except ConfigError as error:
+            sentence = str(error)
+        raise self._file.mistake((*self._path, *path), sentence)
+
+    def _title(self) -> str:
+        return f"[[{self._path[0]}]]" if self._path else "the configuration"
+
+
+class _KindError(Exception):
+    """A value is of another type than its key has; the text says what it must be and is."""
+
+    def __init__(self, wanted: str, value: object) -> None:
+        super().__init__(f"{wanted}, and is {_KINDS.get(type(value), 'a date or time')}")
+
+
+def _config(table: _Table, path: str, memory_bytes: MemoryBytes) -> Config:
+    listen = table.each("listen", _address, (DEFAULT_LISTEN,))
+    usual: Address | None = DEFAULT_METRICS
+    metrics = table.take("metrics", _metrics, usual)
+    try:
+        require_distinct(listen if metrics is None else (*listen, metrics))
+        if not table.take("allow-remote", _flag, default=False):
+            _require_local(listen)
+    except ConfigError as error:
+        raise table.mistake("listen", str(error)) from None
+    config = Config(
+        listen=listen,
+        volumes=_volumes(table, memory_bytes),
+        metrics=metrics,
+        log_level=table.take("log-level", _one_of("log level", LOG_LEVELS), DEFAULT_LOG_LEVEL),
+        log_format=table.take("log-format", _one_of("log format", LOG_FORMATS), DEFAULT_LOG_FORMAT),
+        client_cache=table.take("client-cache", _flag, default=False),
+        lock_wait_seconds=table.take("lock-wait", _lock_wait, DEFAULT_LOCK_WAIT_SECONDS),
+        keep_warm_seconds=table.take("keep-warm", _keep_warm, DEFAULT_KEEP_WARM_SECONDS),
+        overcommit=table.take("overcommit", _flag, default=False),
+        path=path,
+    )
+    table.end()
+    if not config.volumes:
+        raise table.mistake("volume", "there is no [[volume]]: nothing could be mounted")
+    return config
+
+
+def _require_local(listen: Iterable[Address]) -> None:
+    try:
+        require_local(listen)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("--allow-remote", "allow-remote = true")) from None
+
+
+def _volumes(table: _Table, memory_bytes: MemoryBytes) -> tuple[VolumeConfig, ...]:
+    volumes = []
+    total_bytes = 0
+    seen: dict[str, _Table] = {}
+    for inner in table.tables("volume"):
+        volume = _volume(inner, memory_bytes)
+        first = seen.setdefault(volume.name, inner)
+        if first is not inner:
+            what = f"the name {volume.name!r}" if volume.name else "no name"
+            line = first.line("name")
+            raise inner.mistake("name", f"two volumes have {what}: the first is on line {line}")
+        total_bytes += volume.size_bytes
+        if total_bytes > SIZE_BYTES_MAX:
+            raise inner.mistake(
+                "size", "the volumes up to this one come to more than the largest size, 128TiB"
+            )
+        volumes.append(volume)
+    return tuple(volumes)
+
+
+def _volume(table: _Table, memory_bytes: MemoryBytes) -> VolumeConfig:
+    size_bytes = table.need("size", lambda value: parse_size(_quantity(value), memory_bytes))
+    volume = VolumeConfig(
+        name=table.take("name", lambda value: parse_volume_name(_text(value)), ""),
+        size_bytes=size_bytes,
+        inodes=table.take("inodes", _inodes, default_inodes(size_bytes)),
+        rules=_rules(table),
+    )
+    table.end()
+    return volume
+
+
+def _rules(table: _Table) -> Rules:
+    usual = Rules()
+    return Rules(
+        policy=table.take("policy", _one_of("policy", POLICIES), usual.policy),
+        squash=_squash(table),
+        read_only=table.take("read-only", _flag, usual.read_only),
+        uid=table.take("uid", _id, usual.uid),
+        gid=table.take("gid", _id, usual.gid),
+        mode=table.take("mode", lambda value: parse_mode(_text(value)), usual.mode),
+    )
+
+
+def _squash(table: _Table) -> Squash | None:
+    who = table.take("squash", _one_of("squash", SQUASHES), "none")
+    uid = table.take("squash-uid", _id, NOBODY_ID)
+    gid = table.take("squash-gid", _id, NOBODY_ID)
+    if who == "none":
+        for key in ("squash-uid", "squash-gid"):
+            if key in table:
+                raise table.mistake(key, f'{key} says nothing without squash = "root" or "all"')
+        return None
+    if who == "root" and not uid:
+        raise table.mistake("squash-uid", "squash-uid 0 would leave root what it is")
+    return Squash(uid, gid, everybody=who == "all")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _KindError("a string", value)
+    if len(value) > TEXT_CHARACTERS_MAX:
+        raise ConfigError(f"a text of {len(value)} characters is too long to mean anything here")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _KindError("true or false", value)
+    return value
+
+
+def _quantity(value: Any) -> str:
+    """A text as the command line has it, of a string or an integer."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise _KindError("a string or an integer", value)
+    return _text(str(value))
+
+
+def _inodes(value: Any) -> int:
+    return parse_inodes(_quantity(value))
+
+
+def _lock_wait(value: Any) -> int:
+    return parse_lock_wait(_integer(value))
+
+
+def _keep_warm(value: Any) -> int:
+    return parse_keep_warm(_integer(value))
+
+
+def _integer(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _KindError("an integer", value)
+    return str(value)
+
+
+def _id(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _KindError("an integer", value)
+    if not 0 <= value <= ID_MAX:
+        raise ConfigError(f"{value} is no number of a user or a group: they go from 0 to {ID_MAX}")
+    return value
+
+
+def _one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
+    return lambda value: require_one_of(option, _text(value), choices)
+
+
+def _address(value: Any) -> Address:
+    if not isinstance(value, str):
+        raise _KindError("a string or an array of strings", value)
+    return parse_address(_text(value), DEFAULT_PORT)
+
+
+def _metrics(value: Any) -> Address | None:
+    return parse_metrics(_text(value))
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(inner, dict) for inner in value):
+        raise _KindError("tables, each with its name in two brackets", value)
+    return value
