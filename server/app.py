@@ -76,10 +76,10 @@ class Server:
         self._hub = Hub(
             loop,
             self._lenders,
-            held_bytes_max(config.size_bytes, memory_bytes),
+            held_bytes_max(config.memory_bytes, memory_bytes),
             lingers=has_spare_processor(),
         )
-        self._fids_total_max = fids_total_max(config.size_bytes, memory_bytes)
+        self._fids_total_max = fids_total_max(config.memory_bytes, memory_bytes)
         self._cooling = Cooling(loop.call_later, config.keep_warm_seconds)
         self._sessions = 0
         self._metrics: MetricsServer | None = None
@@ -227,7 +227,12 @@ class Server:
         limits, rules = Limits(size_bytes=config.size_bytes, inodes=config.inodes), config.rules
         try:
             filesystem = FileSystem(
-                limits, time.time_ns, self._numbers, self._lenders, self.allotment
+                limits,
+                time.time_ns,
+                self._numbers,
+                self._lenders,
+                self.allotment,
+                backing=config.backing,
             )
         except (FileSystemError, OSError, OverflowError, ValueError) as error:
             raise ConfigError(
@@ -298,7 +303,6 @@ async def serve(config: Config, files: MemoryFiles, memory: MemoryLimit | None) 
         version=VERSION,
         protocol=VERSION_9P2000_L.decode(),
         volumes=len(config.volumes),
-        size_bytes=config.size_bytes,
         metrics=server.metrics_address or "none",
     )
     for volume in config.volumes:
@@ -310,13 +314,14 @@ async def serve(config: Config, files: MemoryFiles, memory: MemoryLimit | None) 
             size_bytes=volume.size_bytes,
             inodes=volume.inodes,
             policy=volume.rules.policy,
+            memory=volume.backing.kind,
         )
-    if memory is not None and config.size_bytes > memory.size_bytes:
+    if memory is not None and config.memory_bytes > memory.size_bytes:
         event(
             log,
             logging.WARNING,
             "size exceeds memory",
-            size_bytes=config.size_bytes,
+            size_bytes=config.memory_bytes,
             memory_bytes=memory.size_bytes,
             memory_from=memory.source,
         )

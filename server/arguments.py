@@ -200,9 +200,9 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-warm",
         metavar="SECONDS",
-        default=str(DEFAULT_KEEP_WARM_SECONDS),
         help="for how long memory of deleted data is kept for new data before it goes back to the "
-        "system, which is slow to give it again; at most half of SIZE is (default: %(default)s)",
+        "system, which is slow to give it again; at most half of SIZE is "
+        f"(default: {DEFAULT_KEEP_WARM_SECONDS})",
     )
     parser.add_argument(
         "--metrics",

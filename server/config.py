@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from ram9.storage.arena import PAGEABLE
+from ram9.storage.backing import Backing
+
 DEFAULT_PORT: Final = 564
 """The port of 9P, and what the Linux client connects to if it is not told otherwise."""
 
@@ -138,12 +141,16 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class VolumeConfig:
-    """A volume: *size_bytes* and *inodes* are its limits, *name* is what mounts it."""
+    """A volume: *size_bytes* and *inodes* are its limits, *name* is what mounts it.
+
+    *backing* is what kind of memory holds it.
+    """
 
     size_bytes: int
     inodes: int
     name: str = ""
     rules: Rules = Rules()
+    backing: Backing = PAGEABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +177,9 @@ class Config:
     path: str = ""
 
     @property
-    def size_bytes(self) -> int:
-        """What all volumes may hold."""
-        return sum(volume.size_bytes for volume in self.volumes)
+    def memory_bytes(self) -> int:
+        """What the volumes may take of the machine's memory, all together."""
+        return sum(volume.size_bytes for volume in self.volumes if volume.backing.is_in_memory)
 
 
 def parse_address(text: str, default_port: int) -> Address:
@@ -264,9 +271,10 @@ def require_memory(config: Config, memory_bytes: int, source: str) -> None:
 
     *source* is what says how much memory there is.
     """
-    if config.overcommit or config.size_bytes <= memory_bytes:
+    if config.overcommit or config.memory_bytes <= memory_bytes:
         return
-    largest = sorted(config.volumes, key=lambda volume: -volume.size_bytes)
+    held = [volume for volume in config.volumes if volume.backing.is_in_memory]
+    largest = sorted(held, key=lambda volume: -volume.size_bytes)
     terms = [
         f"{volume.size_bytes} ({volume.name or 'the one without a name'})"
         for volume in largest[:TERMS_MAX]
@@ -275,7 +283,7 @@ def require_memory(config: Config, memory_bytes: int, source: str) -> None:
     if others:
         terms.append(f"{sum(volume.size_bytes for volume in others)} ({len(others)} others)")
     raise ConfigError(
-        f"{config.path}: the sizes {' + '.join(terms)} = {config.size_bytes} bytes are more than "
+        f"{config.path}: the sizes {' + '.join(terms)} = {config.memory_bytes} bytes are more than "
         f"the {memory_bytes} that this process may use, as {source} says: choose smaller ones, or "
         "write overcommit = true"
     )

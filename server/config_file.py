@@ -45,6 +45,7 @@ from ram9.server.config import (
     require_one_of,
 )
 from ram9.server.toml_lines import Path, lines_of
+from ram9.storage.backing import Backing, Kind
 
 # What a server may be asked to read while it serves. tomllib takes time that grows with the square
 # of the number of dots in a key, which ends with its line.
@@ -269,6 +270,7 @@ def _volume(table: _Table, memory_bytes: MemoryBytes) -> VolumeConfig:
         size_bytes=size_bytes,
         inodes=table.take("inodes", _inodes, default_inodes(size_bytes)),
         rules=_rules(table),
+        backing=_backing(table),
     )
     table.end()
     return volume
@@ -298,6 +300,23 @@ def _squash(table: _Table) -> Squash | None:
     if who == "root" and not uid:
         raise table.mistake("squash-uid", "squash-uid 0 would leave root what it is")
     return Squash(uid, gid, everybody=who == "all")
+
+
+def _backing(table: _Table) -> Backing:
+    kind = Kind(table.take("memory", _one_of("memory", tuple(Kind)), str(Kind.PAGEABLE)))
+    directory = table.take("path", _directory, "")
+    if (kind is Kind.FILE) != bool(directory):
+        raise table.mistake(
+            "path", 'memory = "file" has a path, the directory for it, and others have none'
+        )
+    return Backing(kind, directory, wipe=table.take("wipe", _flag, default=False))
+
+
+def _directory(value: Any) -> str:
+    path = _text(value)
+    if not path.startswith("/") or "\0" in path:
+        raise ConfigError(f"path {path!r} is not absolute: name a directory such as /var/lib/ram9")
+    return path
 
 
 def _text(value: Any) -> str:

@@ -67,7 +67,7 @@ def test_memory_is_not_asked_for_a_size_in_bytes() -> None:
 
     config = parse_arguments(["serve", "--size", "1GiB"], unreadable)
     assert isinstance(config, Config)
-    assert config.size_bytes == GIB
+    assert config.memory_bytes == GIB
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from ram9.server.config import (
     require_memory,
 )
 from ram9.server.config_file import CONFIG_BYTES_MAX, LINE_CHARACTERS_MAX, parse_config
+from ram9.storage.backing import Backing, Kind
 
 GIB = 1 << 30
 ONE = '[[volume]]\nsize = "1MiB"\n'
@@ -80,6 +81,9 @@ mode = "0750"
 name = "public"
 size = "1MiB"
 squash = "all"
+memory = "file"
+path = "/var/tmp"
+wipe = true
 """
 
 
@@ -95,7 +99,11 @@ def test_everything_can_be_said() -> None:
                 Rules("enforce", Squash(1, 2), read_only=True, uid=1000, gid=100, mode=0o750),
             ),
             VolumeConfig(
-                1 << 20, 1024, "public", Rules(squash=Squash(65534, 65534, everybody=True))
+                1 << 20,
+                1024,
+                "public",
+                Rules(squash=Squash(65534, 65534, everybody=True)),
+                Backing(Kind.FILE, "/var/tmp", wipe=True),
             ),
         ),
         metrics=None,
@@ -172,6 +180,11 @@ def test_one_address_needs_no_brackets() -> None:
         (ONE + "mode = 755", "3: mode must be a string, and is an integer"),
         (ONE + "mode = '0888'", "3: mode '0888' is not one: write it in octal digits"),
         (ONE + "mode = '17777'", "3: mode '17777' is not one"),
+        (ONE + "memory = 'swap'", "3: memory 'swap' is not one of pageable, locked, huge, file"),
+        (ONE + "memory = 'file'", '1: memory = "file" has a path'),
+        (ONE + "path = '/tmp'", '3: memory = "file" has a path'),
+        (ONE + "memory = 'file'\npath = 'tmp'", "4: path 'tmp' is not absolute"),
+        (ONE + "wipe = 'no'", "3: wipe must be true or false"),
         (ONE + "\n" + ONE, "4: two volumes have no name: the first is on line 1"),
         (
             ONE + "name = 'a'\n" + ONE + ONE + "name = 'a'\n",
@@ -193,7 +206,7 @@ def test_a_share_of_memory_that_nobody_knows_is_refused_with_its_line() -> None:
 
     with pytest.raises(ConfigError, match=r"^ram9\.toml:2: cannot tell how much memory"):
         parse_config('[[volume]]\nsize = "50%"', "ram9.toml", unreadable)
-    assert parse_config(ONE, "ram9.toml", unreadable).size_bytes == 1 << 20
+    assert parse_config(ONE, "ram9.toml", unreadable).memory_bytes == 1 << 20
 
 
 @pytest.mark.parametrize("opening", ["[", "{a=", "[{a="])
@@ -217,14 +230,19 @@ def test_a_key_of_many_parts_takes_no_time() -> None:
 
 def test_sizes_beyond_the_memory_are_refused_with_the_arithmetic() -> None:
     config = parsed(ONE + "[[volume]]\nname = 'builds'\nsize = '2GiB'")
-    require_memory(config, config.size_bytes, "/proc/meminfo")
+    require_memory(config, config.memory_bytes, "/proc/meminfo")
     with pytest.raises(ConfigError) as refusal:
-        require_memory(config, config.size_bytes - 1, "/proc/meminfo")
+        require_memory(config, config.memory_bytes - 1, "/proc/meminfo")
     assert str(refusal.value) == (
         "ram9.toml: the sizes 2147483648 (builds) + 1048576 (the one without a name) = "
         "2148532224 bytes are more than the 2148532223 that this process may use, as "
         "/proc/meminfo says: choose smaller ones, or write overcommit = true"
     )
+
+
+def test_what_lies_in_a_file_may_be_larger_than_the_memory() -> None:
+    config = parsed(ONE + "name = 'a'\nmemory = 'file'\npath = '/tmp'\n" + ONE)
+    require_memory(config, 1 << 20, "/proc/meminfo")
 
 
 def test_many_volumes_are_summed_up() -> None:
