@@ -12,6 +12,7 @@ from benchmarks.__main__ import parser as benchmarks_parser
 from ram9.server.app import DRAIN_SECONDS_MAX, mount_line
 from ram9.server.arguments import Ping, parse_arguments
 from ram9.server.config import DEFAULT_KEEP_WARM_SECONDS, DEFAULT_LOCK_WAIT_SECONDS, Address, Config
+from ram9.server.config_file import CONFIG_BYTES_MAX, LINE_CHARACTERS_MAX, parse_config
 from ram9.server.hub import HELD_BYTES_MAX, SCARCE_BATCH_BYTES
 from ram9.server.listening import (
     KEEPALIVE_IDLE_SECONDS,
@@ -41,6 +42,8 @@ from ram9.storage.limits import (
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
+VOLUMES = (ROOT / "docs" / "volumes.md").read_text()
+(EXAMPLE,) = re.findall(r"^```toml\n(.*?)^```$", VOLUMES, re.MULTILINE | re.DOTALL)
 DOCUMENTS = [
     path
     for path in ROOT.rglob("*.md")
@@ -68,10 +71,39 @@ def logged_events() -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("command", commands(README + OPERATING))
+@pytest.mark.parametrize("command", commands(README + OPERATING + VOLUMES))
 def test_a_command_that_is_shown_can_be_typed(command: str) -> None:
-    request = parse_arguments(shlex.split(command)[1:], lambda: 8 << 30)
+    request = parse_arguments(shlex.split(command)[1:], lambda: 8 << 30, lambda _: EXAMPLE)
     assert isinstance(request, Config | Ping)
+
+
+def test_the_configuration_that_is_shown_can_be_read() -> None:
+    config = parse_config(EXAMPLE, "ram9.toml", lambda: 8 << 30)
+    assert [volume.name for volume in config.volumes] == ["", "builds", "public"]
+
+
+def test_every_key_of_the_configuration_is_documented_with_its_default() -> None:
+    source = (ROOT / "server" / "config_file.py").read_text()
+    taken = set(re.findall(r'\.(?:take|need|each|tables)\(\s*"([a-z-]+)"', source))
+    rows = re.findall(r"^\| (`[a-z`, -]+`) \| (?:the file|a volume) \|", VOLUMES, re.MULTILINE)
+    assert {key for row in rows for key in re.findall("[a-z-]+", row)} == taken
+    text = '[[volume]]\nsize = "1GiB"\n'
+    usual = parse_config(text, "", lambda: 0)
+    values = re.findall(
+        r"^\| (`[a-z`, -]+`) \| (the file|a volume) \|.*\| (`[^|]*`) \|$", VOLUMES, re.MULTILINE
+    )
+    assert len(values) >= 12
+    for keys, table, defaults in values:
+        names, said = re.findall("[a-z-]+", keys), re.findall("`([^`]*)`", defaults)
+        said *= len(names) if len(said) == 1 else 1
+        for name, value in zip(names, said, strict=True):
+            squash = 'squash = "all"\n' if name.startswith("squash-") else ""
+            line = f"{name} = {value}\n"
+            same = parse_config(
+                line + text if table == "the file" else text + squash + line, "", lambda: 0
+            )
+            expected = parse_config(text + squash, "", lambda: 0) if squash else usual
+            assert same == expected, line
 
 
 def test_benchmarks_that_are_shown_can_be_typed() -> None:
@@ -138,6 +170,11 @@ def test_every_metric_is_documented() -> None:
 )
 def test_a_limit_is_what_the_manual_says(said: str) -> None:
     assert said in OPERATING
+
+
+def test_how_large_a_configuration_may_be_is_said() -> None:
+    said = f"at most {CONFIG_BYTES_MAX >> 10} KiB and {LINE_CHARACTERS_MAX:,} characters a line"
+    assert said in VOLUMES
 
 
 def test_times_are_what_the_manual_says() -> None:
