@@ -33,13 +33,15 @@ class Fact:
 class Scenario:
     """The facts of one boot, and what they need.
 
-    *arguments* are those of ``ram9 serve``; *expected_log* are regular expressions of the lines
+    *arguments* are those of ``ram9 serve``; a *configuration*, if there is one, stands for them and
+    for *size*. *expected_log* are regular expressions of the lines
     at WARNING or above that belong to the scenario. *tools* are the programs that it calls.
     """
 
     name: str
     size: str = "256MiB"
     arguments: Sequence[str] = ()
+    configuration: str = ""
     memory_mib: int = 1024
     tools: Sequence[str] = ()
     expected_log: Sequence[str] = ()

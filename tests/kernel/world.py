@@ -32,7 +32,7 @@ class RunningServer:
         self._findings = folder / "findings"
         self._findings.touch()
         command = [sys.executable, "-m", "tests.kernel.checked_server", str(self._findings)]
-        command += ["serve", "--metrics", "none", "--size", scenario.size, *scenario.arguments]
+        command += ["serve", *_arguments(scenario, folder)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stderr=log, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + START_SECONDS_MAX
@@ -84,6 +84,14 @@ class RunningServer:
         """What it logged at WARNING or above, and what does not look like its log at all."""
         lines = self.log.read_text(errors="replace").splitlines()
         return [line for line in lines if not re.match(r"\S+ (INFO|DEBUG) ", line)]
+
+
+def _arguments(scenario: Scenario, folder: Path) -> list[str]:
+    if not scenario.configuration:
+        return ["--metrics", "none", "--size", scenario.size, *scenario.arguments]
+    path = folder / "ram9.toml"
+    path.write_text(scenario.configuration)
+    return ["--config", str(path)]
 
 
 class World:
