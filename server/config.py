@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from ram9.storage.arena import PAGEABLE
-from ram9.storage.backing import Backing
+from ram9.storage.backing import PAGEABLE, Backing
 
 DEFAULT_PORT: Final = 564
 """The port of 9P, and what the Linux client connects to if it is not told otherwise."""
