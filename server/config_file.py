@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from ram9.server.config import (
-    DEFAULT_LISTEN,
     DEFAULT_KEEP_WARM_SECONDS,
+    DEFAULT_LISTEN,
     DEFAULT_LOCK_WAIT_SECONDS,
     DEFAULT_LOG_FORMAT,
     DEFAULT_LOG_LEVEL,
