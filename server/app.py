@@ -17,6 +17,7 @@ from ram9.protocol.constants import VERSION_9P2000_L
 from ram9.server.config import Address, Config, ConfigError, VolumeConfig
 from ram9.server.cooling import Cooling
 from ram9.server.counters import Counters
+from ram9.server.heap import Heap
 from ram9.server.hub import HELD_BYTES_MAX, Hub
 from ram9.server.lingering import has_spare_processor
 from ram9.server.listening import Listener, peer_of, prepare_client
@@ -35,6 +36,7 @@ from ram9.storage.disk import Lenders
 from ram9.storage.errors import FileSystemError
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.limits import Limits
+from ram9.storage.shrinking import keepers, shrink
 
 log = logging.getLogger("ram9")
 
@@ -81,6 +83,8 @@ class Server:
         )
         self._fids_total_max = fids_total_max(config.memory_bytes, memory_bytes)
         self._cooling = Cooling(loop.call_later, config.keep_warm_seconds)
+        self._heap = Heap()
+        self._sent_before = 0
         self._sessions = 0
         self._metrics: MetricsServer | None = None
         self.listeners: list[Listener] = []
@@ -196,6 +200,7 @@ class Server:
         self._waiting_locks.expire()
         self._watch_space()
         self._cooling.sweep(volume.filesystem.disk.space for volume in self.volumes)
+        self._give_back_heap()
 
     def _watch_space(self) -> None:
         """Log when a volume first turns something away, and again after it had room."""
@@ -250,6 +255,18 @@ class Server:
             squash=rules.squash,
             read_only=rules.read_only,
         )
+
+    def _give_back_heap(self) -> None:
+        """Return what the heap holds and nobody needs, in a second without requests."""
+        is_quiet = self.counters.sent_bytes == self._sent_before
+        self._sent_before = self.counters.sent_bytes
+        if self._heap.is_due(is_quiet=is_quiet):
+            self._hub.shrink()
+            kept: list[object] = [self.counters, self._hub, *self._hub.transports]
+            for volume in self.volumes:
+                shrink(volume.filesystem)
+                kept += [volume, *keepers(volume.filesystem)]
+            self._heap.give_back(*kept)
 
 
 class Journal:

@@ -24,6 +24,9 @@ class Member(Protocol):
     def close_if_late(self) -> None:
         """Close if what is arriving takes too long."""
 
+    def shrink(self) -> None:
+        """Make tables smaller of which little is used."""
+
     def drain(self) -> bool:
         """Answer more of what has arrived; True once that is all, and every reply on its way."""
 
@@ -98,6 +101,12 @@ class Hub:
             first = next(iter(self.waiting))
             del self.waiting[first]
             self.loop.call_soon(first.resume)
+
+    def shrink(self) -> None:
+        """Let go of what is spare."""
+        self.buffers.clear()
+        for transport in self.transports:
+            transport.shrink()
 
     def sweep(self) -> None:
         """Close the connections whose frame takes too long to arrive."""

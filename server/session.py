@@ -15,6 +15,7 @@ from ram9.server.waiting import Waiter, WaitingLocks
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory, Inode
 from ram9.storage.locks import OFFSET_MAX, Lock, Locks
+from ram9.storage.tables import is_oversized
 
 # A Tversion has 21 bytes: before it nobody may make us hold more than a little.
 UNVERSIONED_FRAME_BYTES_MAX: Final = 8192
@@ -169,6 +170,13 @@ class Session:
         self._late.clear()
         for inode, owners in list(self.locked.items()):
             self._unlock_all(inode, owners)
+
+    def shrink(self) -> None:
+        """Make the tables of fids smaller where few of many are left."""
+        if is_oversized(self.fids):
+            self.fids = FidTable(self.fids)
+        if is_oversized(self._opens):
+            self._opens = dict(self._opens.items())
 
     def forget(self, count_max: int) -> bool:
         """Clunk up to *count_max* fids; True when none is left."""

@@ -123,6 +123,10 @@ class ClientTransport:
         if not self._session.forget(FIDS_AT_ONCE_MAX):
             self._hub.loop.call_soon(self._forget)
 
+    def shrink(self) -> None:
+        """Make tables smaller of which little is used."""
+        self._session.shrink()
+
     def close_if_late(self) -> None:
         """Close if what is arriving or being sent takes too long, or no version was ever sent.
 

@@ -14,6 +14,7 @@ from ram9.storage.inodes import Directory, File, Inode, Symlink
 from ram9.storage.limits import (
     DENTRY_BYTES,
     DIRECTORY_BYTES,
+    FILE_BYTES,
     FIRST_RUN_BYTES,
     INODE_BYTES,
     PAGE_SECTORS,
@@ -164,9 +165,11 @@ def _check_budget(
             used_bytes += len(inode.target)
         elif isinstance(inode, Directory):
             used_bytes += DIRECTORY_BYTES
-        elif isinstance(inode, File) and inode.content.runs:
-            used_bytes += FIRST_RUN_BYTES + len(inode.content.runs) * RUN_BYTES
-            sectors += inode.content.sectors
+        elif isinstance(inode, File):
+            used_bytes += FILE_BYTES
+            if inode.content.runs:
+                used_bytes += FIRST_RUN_BYTES + len(inode.content.runs) * RUN_BYTES
+                sectors += inode.content.sectors
     for claim in landing:
         used_bytes += claim.charged_bytes
         sectors += sum(run.sectors for run in claim.runs)

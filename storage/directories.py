@@ -7,6 +7,7 @@ from typing import Final, Generic, TypeVar
 
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.limits import NAME_BYTES_MAX
+from ram9.storage.tables import is_oversized
 
 T = TypeVar("T")
 
@@ -109,6 +110,11 @@ class Entries(Generic[T]):
             name = self._names[index]
             if name != REMOVED:
                 yield self._cookies[index], name, by_name[name].inode
+
+    def shrink(self) -> None:
+        """Make the tables smaller where few names are left of many."""
+        if is_oversized(self._by_name):
+            self._tidy()
 
     def _tidy(self) -> None:
         # A dict keeps the order in which names were added, which is that of their cookies, but

@@ -11,6 +11,7 @@ from ram9.storage.limits import SECTOR_BYTES, SECTOR_SHIFT
 from ram9.storage.populating import Populator
 from ram9.storage.runs import Run
 from ram9.storage.space import BATCH_SECTORS, FreeSpace
+from ram9.storage.tables import is_oversized
 
 Lenders = dict[Callable[[], None], None]  # what has each of them copy what it still lends
 
@@ -86,6 +87,13 @@ class Disk:
         """Give memory that no file uses back, for *count_bytes* of something else."""
         self._take_reserves_back()
         self.space.reclaim(count_bytes)
+
+    def shrink(self) -> None:
+        """Make tables smaller of which little is used."""
+        self.space.warm.shrink()
+        self.space.cold.shrink()
+        if is_oversized(self.reserved):
+            self.reserved = dict.fromkeys(list(self.reserved))
 
     def has_backed(self, runs: list[Run]) -> bool:
         """Whether sectors that were taken can be written: the disk below may have no room."""

@@ -17,17 +17,9 @@ from ram9.storage.content import Bytes, Content
 from ram9.storage.directories import Entries, check_name
 from ram9.storage.disk import Disk, Lenders
 from ram9.storage.errors import Errno, FileSystemError
-from ram9.storage.inodes import (
-    Directory,
-    File,
-    Inode,
-    Special,
-    Symlink,
-    check_kind,
-    check_target,
-)
+from ram9.storage.inodes import Directory, File, Inode, Special, Symlink, check_kind, check_target
 from ram9.storage.landing import Landing, land
-from ram9.storage.limits import DENTRY_BYTES, DIRECTORY_BYTES, INODE_BYTES, Limits
+from ram9.storage.limits import DENTRY_BYTES, DIRECTORY_BYTES, FILE_BYTES, INODE_BYTES, Limits
 
 PERMISSIONS: Final = 0o7777
 
@@ -88,7 +80,7 @@ class FileSystem:
         """Make an empty regular file."""
         parent, now_ns = self.vacancy(directory, name), self.now_ns()
         mode, lists = acls.inherited(parent, stat.S_IFREG | mode & PERMISSIONS)
-        self._reserve_inode(name, 0, lists)
+        self._reserve_inode(name, FILE_BYTES, lists)
         file = File(next(self._numbers), mode, uid, gid, now_ns, Content(self.disk))
         file.xattrs = lists
         self._enter(parent, name, file, now_ns)
@@ -424,6 +416,7 @@ class FileSystem:
         cost_bytes = INODE_BYTES + xattrs.costs_bytes(inode.xattrs)
         inode.xattrs = None
         if isinstance(inode, File):
+            cost_bytes += FILE_BYTES
             inode.content.give_back_reserve()
             inode.content.truncate(0)
         elif isinstance(inode, Symlink):

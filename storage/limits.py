@@ -16,12 +16,13 @@ XATTR_LIST_BYTES_MAX: Final = 65536  # XATTR_LIST_MAX: a longer list could not b
 # What things cost in this process, beside the bytes that they hold (data, names, values). Measured
 # with CPython 3.11 on x86-64 as the growth of RssAnon over 50,000 of each in a fresh process;
 # tests/unit/storage/test_budget.py measures again and allows 10 %.
-INODE_BYTES: Final = 376  # of root's 350, of others' 415 (their numbers are objects)
-DENTRY_BYTES: Final = 192  # 175 to 205, as full as Python's table of them is
-DIRECTORY_BYTES: Final = 200  # its table: 175 when empty, 345 with a few names
+INODE_BYTES: Final = 320  # of root's 300, of others' 365 (their numbers are objects)
+FILE_BYTES: Final = 56  # its content, while that is empty
+DENTRY_BYTES: Final = 172  # 160 to 190, as full as the table of them is
+DIRECTORY_BYTES: Final = 256  # its table: 230 when empty, 400 with a few names
 RUN_BYTES: Final = 24  # three machine words; 22 to 34 with the room for more
 FIRST_RUN_BYTES: Final = 392  # three vectors, and the size and times that no longer are shared
-XATTR_BYTES: Final = 96
+XATTR_BYTES: Final = 100  # 90 to 120
 FIRST_XATTR_BYTES: Final = 256  # their table
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from ram9.storage.tables import is_oversized
+
 
 class Run(NamedTuple):
     """*sectors* adjacent sectors of the arena, the first of which is *place*."""
@@ -124,6 +126,15 @@ class FreeRuns:
             places = islice(self._compact(size_class), runs_max - len(found))
             found.extend(Run(place, self._count_at[place]) for place in places)
         return found
+
+    def shrink(self) -> None:
+        """Make the tables smaller where few runs are left of many."""
+        if is_oversized(self._count_at):
+            self._count_at = dict(self._count_at.items())  # without items() it copies what is empty
+            self._start_of = {place + count: place for place, count in self._count_at.items()}
+            for size_class in range(len(self._stacks)):
+                self._compact(size_class)
+            self._live = list(self._live)
 
     def _newest(self, size_class: int) -> int:
         """The first sector of the newest run in a class that has runs."""

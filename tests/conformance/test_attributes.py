@@ -18,7 +18,7 @@ from ram9.protocol.constants import (
 )
 from ram9.protocol.messages import Rstatfs, Rwrite, Tgetattr, Tlopen, Tmkdir, Tsetattr, Twrite
 from ram9.storage.errors import Errno
-from ram9.storage.limits import DENTRY_BYTES, INODE_BYTES, Limits
+from ram9.storage.limits import DENTRY_BYTES, FILE_BYTES, INODE_BYTES, Limits
 from ram9.storage.permissions import Credentials
 
 # Getattr
@@ -390,7 +390,7 @@ def test_df_is_exact() -> None:
     assert fsid != 0
     assert client.statfs() == Rstatfs(V9FS_MAGIC, 4096, 256, free, free, 20, 19, fsid, 255)
     client.make(b"file")
-    used += INODE_BYTES + DENTRY_BYTES + 4
+    used += INODE_BYTES + FILE_BYTES + DENTRY_BYTES + 4
     free = ((1 << 20) - used) // 4096
     assert client.statfs() == Rstatfs(V9FS_MAGIC, 4096, 256, free, free, 20, 18, fsid, 255)
 

@@ -16,6 +16,7 @@ from ram9.storage.inodes import Directory, File, Inode, Special, Symlink
 from ram9.storage.limits import (
     DENTRY_BYTES,
     DIRECTORY_BYTES,
+    FILE_BYTES,
     FIRST_RUN_BYTES,
     FIRST_XATTR_BYTES,
     INODE_BYTES,
@@ -90,7 +91,7 @@ class FileSystemMachine(RuleBasedStateMachine):
             made = self.both(
                 lambda: make.create(parent, name, mode, 1, 2),
                 lambda: self.model.make(node, name, full, 1, 2),
-                cost,
+                cost + FILE_BYTES,
                 inodes=1,
             )
         elif kind < 7:

@@ -1,0 +1,112 @@
+"""Memory that Python and the C library keep for themselves: given back when nobody is busy.
+
+What the sectors held goes back by itself (storage/space.py). Inodes, names and attributes lie in
+Python's small blocks, which go back in pieces of 1 MiB when nothing of such a piece is used, and
+in the C library's, which keeps what lies below its last block. The free lists of Python hold some
+blocks of pieces that are otherwise empty.
+"""
+
+import ctypes
+import gc
+import os
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from ram9.storage.populating import start_without_signals
+
+CHANGE_BYTES_MIN: Final = 1 << 20  # of memory since the last time, before it is worth another look
+FILLING: Final = 3000  # numbers of each size: about as many places as are left in Python itself
+BUSY_SECONDS_MAX: Final = 60  # with requests in every one, before nobody waits for a quiet one
+
+_STATM: Final = Path("/proc/self/statm")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class Heap:
+    """Decides once a second whether the heap may hold memory that nobody needs; gives it back."""
+
+    __slots__ = ("_busy_seconds", "_changed_bytes", "_held_bytes", "_is_trimming", "_trim")
+
+    def __init__(self, held_bytes: Callable[[], int] | None = None) -> None:
+        """*held_bytes* tells how much memory this process has of its own."""
+        self._held_bytes = held_bytes or anonymous_bytes
+        self._changed_bytes = self._held_bytes()
+        self._busy_seconds = 0
+        self._is_trimming = threading.Event()
+        # Other C libraries than that of GNU have none, and keep less.
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+    def is_due(self, *, is_quiet: bool) -> bool:
+        """Whether to give back now, given whether there were requests in the last second."""
+        self._busy_seconds = 0 if is_quiet else self._busy_seconds + 1
+        if not is_quiet and self._busy_seconds < BUSY_SECONDS_MAX:
+            return False
+        self._busy_seconds = 0
+        held_bytes = self._held_bytes()
+        if abs(held_bytes - self._changed_bytes) < CHANGE_BYTES_MIN:
+            return False
+        self._changed_bytes = held_bytes
+        return True
+
+    def give_back(self, *keepers: object) -> None:
+        """Return what can be had quickly, and have a thread return the rest.
+
+        *keepers* live on, and have numbers. The thread takes some 60 ms for a GiB, in which large
+        blocks have to wait.
+        """
+        if not gc.isenabled():  # as the server runs: nothing is to be collected
+            gc.freeze()
+            gc.collect()  # of nothing, 0.1 ms: but it empties the free lists
+        renew((self, *keepers))
+        if self._trim is not None and not self._is_trimming.is_set():
+            self._is_trimming.set()
+            thread = threading.Thread(target=self._run, name="trim", daemon=True)
+            try:
+                start_without_signals(thread)
+            except RuntimeError:  # the system lets us have no thread
+                self._is_trimming.clear()
+
+    def _run(self) -> None:
+        assert self._trim is not None
+        self._trim(ctypes.c_size_t(0))
+        self._is_trimming.clear()
+
+
+def renew(keepers: Iterable[object]) -> None:
+    """Make the numbers in these objects anew, where memory is used anyway.
+
+    A counter is another object after each request. The last one lies wherever there was a place
+    for it, and may be all that is left of a piece of 1 MiB. The places for numbers that are free
+    are filled for the moment, those of the old ones included, so that the new ones come to lie
+    elsewhere: where the least is free. Takes half a millisecond.
+    """
+    held: list[object] = [
+        [number + first for number in range(FILLING)] for first in (1 << 29, 1 << 60)
+    ]
+    held.append([number / FILLING for number in range(FILLING)])
+    for keeper in keepers:
+        names = [name for kind in type(keeper).__mro__ for name in getattr(kind, "__slots__", ())]
+        for name in names:
+            value = getattr(keeper, name, None)
+            if type(value) in (int, float):
+                held.append(value)
+                setattr(keeper, name, _anew(value))
+            elif type(value) is list and value and type(value[0]) is int:
+                held.append(value[:])
+                value[:] = map(_anew, value)
+
+
+def _anew(value: float) -> float:
+    """An equal number that is another object."""
+    return (value ^ 1) ^ 1 if isinstance(value, int) else value + 0.0
+
+
+def anonymous_bytes() -> int:
+    """How much memory the process has that is no file's: proc_pid_statm(5); 0 if that is hidden."""
+    with suppress(OSError):
+        _, resident, shared, *_ = map(int, _STATM.read_text().split())
+        return (resident - shared) * _PAGE_BYTES
+    return 0
