@@ -160,6 +160,17 @@ def mapped_hole(top: Path) -> bool:
     return os.stat(path).st_atime_ns != NS
 
 
+def hole_that_was_looked_at(top: Path) -> int:
+    """What a file takes of whose hole a mapping has shown one byte."""
+    path = made(top, b"")
+    os.truncate(path, 4096)
+    fd = os.open(path, os.O_RDWR)
+    with mmap.mmap(fd, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ) as mapped:
+        assert mapped[0] == 0
+    os.close(fd)
+    return os.stat(path).st_blocks
+
+
 def read_behind_a_new_end(top: Path) -> Any:
     """What is read of a file that was emptied by another name."""
     path = made(top)

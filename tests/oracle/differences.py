@@ -135,6 +135,16 @@ DIFFERENCES: Final = (
         show=show.mapped_hole,
     ),
     Difference(
+        "holes-stay",
+        "A hole that is looked at through a mapping takes no memory of the file system's, as it "
+        "does on tmpfs; so truncation to the same size afterwards moves no times.",
+        "fs/netfs/buffered_read.c, netfs_read_to_pagecache: nothing is sent behind zero_point; "
+        "mm/shmem.c, shmem_fault: a page is allocated",
+        on_tmpfs=8,
+        on_mount=0,
+        show=show.hole_that_was_looked_at,
+    ),
+    Difference(
         "copy-within",
         "copy_file_range(2) within one file moves the access time only as a read before the write.",
         "fs/9p/vfs_inode_dotl.c:982, v9fs_file_inode_operations_dotl: no .update_time, to tell "

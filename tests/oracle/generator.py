@@ -70,6 +70,7 @@ class Surface:
     empty_reads: bool = True
     sticky: bool = True
     set_id: bool = True
+    same_sizes: bool = True  # files are truncated to the size that they have, too
     minimal_lists: bool = True  # access lists that say no more than a mode
     names_apart: bool = False  # one name of a file does not know what was changed by another
     rename_flags: tuple[int, ...] = (0, 1, 2, 3, 4, 8)
@@ -206,6 +207,11 @@ class Generator:
             return self.one(EDGES)
         return self.one(SIZES) if self.random.random() < 0.5 else self.random.randrange(15_000)
 
+    def size(self) -> int:
+        if not self._surface.same_sizes:
+            return self.random.randrange(1, 20_000)  # which nothing else is likely to lead to
+        return self.one((self.offset(), self.one(COUNTS)))
+
     def read_count(self) -> int:
         count: int = self.one(COUNTS)
         return count if self._surface.empty_reads else count or 1
@@ -260,8 +266,8 @@ def descriptor_draws(draw: Generator) -> dict[str, Callable[[], Sequence[Any]]]:
         "pread": lambda: (slot(*most), draw.read_count(), offset()),
         "pwrite": lambda: (slot(*most), one(range(1, 256)), one(COUNTS), offset()),
         "lseek": lambda: (slot(*most), one((offset(), -offset())), one((0, 0, 1, 2, 9))),
-        "truncate": lambda: (draw.path(), one((offset(), one(COUNTS)))),
-        "ftruncate": lambda: (slot(*most), one((offset(), one(COUNTS)))),
+        "truncate": lambda: (draw.path(), draw.size()),
+        "ftruncate": lambda: (slot(*most), draw.size()),
         "fsync": lambda: (slot(),),
         "fdatasync": lambda: (slot(),),
         "set_flags": lambda: (slot(), one((0, os.O_APPEND, os.O_NONBLOCK))),

@@ -35,6 +35,7 @@ MAPPED: Final = replace(
     without=LISTS_ONLY | {"link"},  # mapped-zeros
     sees_atime=False,  # known-zeros
     set_id=False,  # mapped-set-id
+    same_sizes=False,  # holes-stay
     names_apart=False,
 )
 LISTS: Final = replace(
