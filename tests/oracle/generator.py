@@ -69,6 +69,7 @@ class Surface:
     relates_times: bool = True
     empty_reads: bool = True
     sticky: bool = True
+    links_by_root: bool = False
     set_id: bool = True
     same_sizes: bool = True  # files are truncated to the size that they have, too
     minimal_lists: bool = True  # access lists that say no more than a mode
@@ -122,7 +123,7 @@ class Generator:
 
     def _call(self, name: str) -> Call:
         process = self.random.randrange(self._surface.processes)
-        if self.random.random() < 0.5:
+        if self.random.random() < 0.5 or (name == "link" and self._surface.links_by_root):
             process = 0
         self._process = process
         call = Call(process, name, tuple(self._draws[name]()))

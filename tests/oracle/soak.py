@@ -2,6 +2,7 @@
 
     python -m tests.oracle.soak [--seconds 3600] [--seed SEED] [--only wire|kernel]
 
+Half of the time on the wire all are root, the other half they are users whom the server checks.
 Each part runs in a process of its own. The status is 1 if any of them found a difference, which is
 printed in its shortest form, or if one could not run.
 """
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -25,8 +26,8 @@ from tests.kernel.world import World
 from tests.oracle.compare import Comparison
 from tests.oracle.generator import Surface
 from tests.oracle.search import DifferenceFoundError, fresh_seed, search
-from tests.oracle.side import ALICE, BOB, ROOT, PosixSide
-from tests.oracle.surfaces import KERNEL, LISTS, MAPPED, WIRE
+from tests.oracle.side import ALICE, BOB, ROOT, PosixSide, User
+from tests.oracle.surfaces import KERNEL, LISTS, MAPPED, WIRE, WIRE_USERS
 from tests.oracle.wire import WireSide
 
 from ram9.storage.limits import Limits
@@ -35,6 +36,8 @@ REPOSITORY: Final = Path(__file__).parents[2]
 LIMITS: Final = Limits(size_bytes=64 << 20, inodes=10_000)
 SHARED_MEMORY: Final = Path("/dev/shm")
 USERS: Final = (ROOT, ALICE, BOB)
+CHECKED: Final = "-users"
+WIRES: Final = (("", (ROOT,) * WIRE.processes, WIRE), (CHECKED, USERS, WIRE_USERS))
 MOUNTS: Final[dict[str, tuple[str, Surface]]] = {
     "none": ("trans=tcp,version=9p2000.L", KERNEL),
     "mmap": ("trans=tcp,version=9p2000.L,cache=mmap", MAPPED),
@@ -53,16 +56,37 @@ def say(text: str) -> None:
 def search_wire(
     seed: str, seconds: float, calls: int = 0, report: Callable[[str], None] = say
 ) -> str:
-    """The server over the wire and the tmpfs of this machine."""
+    """The server over the wire and the tmpfs of this machine: as root, and as users whom the
+    server checks. A seed that names one sequence tells by its end which of the two it is of.
+    """
+    found = []
+    for name, users, surface in WIRES:
+        if ":" in seed and seed.rpartition(":")[0].endswith(CHECKED) != (name == CHECKED):
+            continue
+        own_seed = seed if ":" in seed else seed + name
+        share = seconds / len(WIRES), calls // len(WIRES)
+        found.append(search_as(users, surface, own_seed, *share, report))
+    return ", ".join(found)
+
+
+def search_as(
+    users: Sequence[User],
+    surface: Surface,
+    seed: str,
+    seconds: float,
+    calls: int = 0,
+    report: Callable[[str], None] = say,
+) -> str:
+    """The same as these users."""
     with ExitStack() as endings:
         top = endings.enter_context(
             tempfile.TemporaryDirectory(dir=SHARED_MEMORY, prefix="ram9-oracle-")
         )
-        right = PosixSide(Path(top), [ROOT] * WIRE.processes)
+        right = PosixSide(Path(top), users)
         endings.callback(right.end)
-        ours = WireSide(WIRE.processes, LIMITS)
+        ours = WireSide(users, LIMITS)
         endings.callback(ours.end)
-        return search(Comparison(right, ours), WIRE, seed, seconds, calls, report)
+        return search(Comparison(right, ours), surface, seed, seconds, calls, report)
 
 
 def search_mount(

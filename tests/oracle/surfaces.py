@@ -16,6 +16,9 @@ LOCAL: Final = frozenset(
 # In a sticky directory Linux is wary of links and files that others own (fs.protected_symlinks).
 WIRE: Final = Surface(processes=3, without=LOCAL, sticky=False)
 
+# In the user's stead Linux looks at protected_hardlinks, of proc(5).
+WIRE_USERS: Final = replace(WIRE, links_by_root=True)
+
 LISTS_ONLY: Final = frozenset(["set_acl", "get_acl"])  # lists-on-request
 # known-zeros, no-shared-mapping, copy-within
 MAPPED_ONLY: Final = frozenset(["read_mapped", "write_mapped", "copy_file_range"])

@@ -24,13 +24,14 @@ from tests.oracle.obstacles import Obstacle, obstacles
 from tests.oracle.search import SEED, DifferenceFoundError, budget, fresh_seed, search
 from tests.oracle.shrink import shrink
 from tests.oracle.side import ROOT, PosixSide
-from tests.oracle.soak import LIMITS, SHARED_MEMORY, search_wire
-from tests.oracle.surfaces import KERNEL, LISTS, LOCAL, MAPPED, WIRE
+from tests.oracle.soak import LIMITS, SHARED_MEMORY, USERS, search_as, search_wire
+from tests.oracle.surfaces import KERNEL, LISTS, LOCAL, MAPPED, WIRE, WIRE_USERS
 from tests.oracle.wire import WireSide
 
 from ram9.protocol.constants import LOCK_TYPE_UNLCK
 from ram9.protocol.messages import Rgetlock, Rstatfs, Tstatfs
 from ram9.server.operations import locks as locks_of_server
+from ram9.storage import permissions
 from ram9.storage.content import Content
 
 SECONDS = 60.0 if os.environ.get("RAM9_KERNEL_FULL") == "1" else 8.0
@@ -57,7 +58,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Iteration[Comparison
         right = PosixSide(top, [ROOT] * WIRE.processes)
         endings.callback(right.end)
         endings.callback(right.clear)
-        ours = WireSide(WIRE.processes, LIMITS)
+        ours = WireSide([ROOT] * WIRE.processes, LIMITS)
         endings.callback(ours.end)
         yield Comparison(right, ours)
 
@@ -287,6 +288,20 @@ def test_a_lock_of_the_wrong_length_is_found_among_random_calls(
 
 
 @needs_tmpfs
+def test_a_permission_that_is_not_asked_for_is_found_among_random_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All who spoke over the wire were root, who may do everything."""
+    monkeypatch.setattr(permissions, "check_chown", lambda *_: None)
+    with pytest.raises(DifferenceFoundError, match="'EPERM'") as found:
+        search_as(USERS, WIRE_USERS, "owners-users", 0.0, CALLS, list[str]().append)
+    name = str(found.value).rpartition("=")[2]
+    assert name.startswith("owners-users:")
+    with pytest.raises(DifferenceFoundError, match="'EPERM'"):
+        search_wire(name, 60.0, CALLS, list[str]().append)
+
+
+@needs_tmpfs
 def test_room_that_does_not_come_back_is_told(
     monkeypatch: pytest.MonkeyPatch, comparison: Comparison
 ) -> None:
@@ -393,7 +408,9 @@ def test_everything_in_the_vocabulary_is_drawn_somewhere() -> None:
         drawn.update(call.name for call in sequence)
     assert drawn == set(VOCABULARY)
     assert len(VOCABULARY) >= 40
-    assert all(hasattr(WireSide(3, LIMITS)._made[0], name) for name in set(VOCABULARY) - LOCAL)
+    assert all(
+        hasattr(WireSide([ROOT] * 3, LIMITS)._made[0], name) for name in set(VOCABULARY) - LOCAL
+    )
 
 
 def test_every_call_is_made_on_some_mount() -> None:

@@ -1,6 +1,6 @@
 """The calls of one process, made to our server in the messages that v9fs would send.
 
-All processes are root's: for others it is Linux that looks at permissions, and asks no server.
+Whoever is not root is checked by the server, and not here.
 """
 
 import errno
@@ -8,6 +8,7 @@ import os
 import stat
 import time
 import traceback
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -15,7 +16,7 @@ from tests.client import ROOT, Client, Clock, Server, set_attributes
 from tests.oracle.acl import decode_acl, encode_acl
 from tests.oracle.calls import OMIT, Attributes, Call, Outcome, fill
 from tests.oracle.posix import NS
-from tests.oracle.side import Content, places
+from tests.oracle.side import Content, User, places
 from tests.oracle.wire_files import LIST_PREFIX, OpenFiles, attributes_of
 from tests.oracle.wire_names import refuse
 
@@ -47,6 +48,7 @@ from ram9.protocol.messages import (
 from ram9.storage.check import check
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.limits import Limits
+from ram9.storage.permissions import Credentials
 
 XATTR_NAME_MAX: Final = 255
 XATTR_SIZE_MAX: Final = 65536
@@ -145,7 +147,9 @@ class WireProcess(OpenFiles):
         if gid != -1:
             valid, values = valid | SETATTR_GID, values | {"gid": gid}
         mode = self._names.attributes(fid).mode
-        lost = stat.S_ISUID | (stat.S_ISGID if mode & stat.S_IXGRP else 0)
+        gid_now = self._names.attributes(fid).gid
+        is_foreign = self._user.uid and gid_now not in self._user.groups
+        lost = stat.S_ISUID | (stat.S_ISGID if mode & stat.S_IXGRP or is_foreign else 0)
         if not stat.S_ISDIR(mode) and mode & lost:
             valid, values = valid | SETATTR_MODE, values | {"mode": mode & ~lost}
         self._ask(set_attributes(fid, valid, **values))
@@ -266,15 +270,25 @@ def remove_all(client: Client, directory: int) -> None:
 
 
 class WireSide:
-    """A server of its own for each sequence; two processes share a connection, others have one."""
+    """A server of its own for each sequence; two processes share a connection, others have one.
 
-    def __init__(self, processes: int, limits: Limits) -> None:
-        self._processes = processes
+    It checks what *users* may do, if they are not all root.
+    """
+
+    def __init__(self, users: Sequence[User], limits: Limits) -> None:
+        self._users = users
         self._limits = limits
         self.clear()
 
+    def _credentials_of(self, uid: int) -> Credentials:
+        [user] = {user for user in self._users if user.uid == uid}
+        return Credentials(uid, user.groups[0], frozenset(user.groups))
+
     def clear(self) -> None:
-        self._server = server = Server(self._limits)
+        is_checked = any(user.uid for user in self._users)
+        self._server = server = Server(
+            self._limits, credentials_of=self._credentials_of if is_checked else None
+        )
         server.clock.now_ns = time.time_ns()
         server.filesystem.set_attributes(
             server.filesystem.root,
@@ -284,8 +298,11 @@ class WireSide:
         )
         server.filesystem.now_ns = partial(read_on, server.clock)
         first = server.connect(0)
-        clients = [first, first, *(server.connect(0) for _ in range(self._processes - 2))]
-        self._made = [WireProcess(client, number) for number, client in enumerate(clients)]
+        clients = [first, first, *(server.connect(0) for _ in self._users[2:])]
+        self._made = [
+            WireProcess(client, number, user)
+            for number, (client, user) in enumerate(zip(clients, self._users, strict=True))
+        ]
         self._observer = server.connect(0)
         self._room_at_first = room(self._observer)
 

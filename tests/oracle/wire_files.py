@@ -16,6 +16,8 @@ from tests.oracle.calls import NO_DESCRIPTOR, SLOT, Attributes, Call, Outcome, f
 from tests.oracle.obstacles import Obstacle, obstacles
 from tests.oracle.posix import NS, NoDescriptorError
 from tests.oracle.reading import Names, Verdict
+from tests.oracle.side import ROOT as ROOT_USER
+from tests.oracle.side import User
 from tests.oracle.wire_names import LINKS_MAX, Paths, refuse
 
 from ram9.protocol.constants import (
@@ -42,7 +44,6 @@ from ram9.protocol.messages import (
 OFFSET_MAX: Final = 2**63 - 1
 HOST: Final = b"oracle"
 LIST_PREFIX: Final = "system.posix_acl_"
-OWNER_GID: Final = 0
 
 
 class OpenFile:
@@ -55,6 +56,7 @@ class OpenFile:
         self.is_directory = is_directory
         self.offset = 0
         self.reading: Verdict | None = None
+        self.is_blind = False
         self.references = 1
 
     @property
@@ -69,9 +71,14 @@ class OpenFile:
 class OpenFiles:
     """The descriptors of one process, which may share its connection with others."""
 
-    def __init__(self, client: Client, process: int) -> None:
+    def __init__(self, client: Client, process: int, user: User = ROOT_USER) -> None:
         self._client = client
-        self._names = Paths(client)
+        self._user = user
+        self._root = ROOT
+        if user.uid:
+            self._root = client.new()
+            client.attach(self._root, b"", user.uid)
+        self._names = Paths(client, self._root, searches=bool(user.uid))
         self._ask = self._names.ask
         self._process = process
         self._open: dict[int, OpenFile] = {}
@@ -101,14 +108,14 @@ class OpenFiles:
 
     def _at(self, path: str) -> tuple[int, bytes]:
         if not path.startswith("@"):
-            return ROOT, os.fsencode(path)
+            return self._root, os.fsencode(path)
         base, _, rest = path.partition("/")
         return self._file(int(base[1:])).fid, os.fsencode(rest)
 
     def _from_directory(self, path: str) -> tuple[int, bytes]:
         """The same, for calls that first go to the directory."""
-        if path.startswith("@") and not self._file(int(path[1])).is_directory:
-            refuse(errno.ENOTDIR)
+        if path.startswith("@"):
+            self._names.search(self._file(int(path[1])).fid)
         return self._at(path)
 
     def _find(self, path: str, *, follow: bool = True) -> int:
@@ -120,7 +127,7 @@ class OpenFiles:
     def _new_gid(self, directory: int) -> int:
         """Whose group a new object has (v9fs_get_fsgid_for_create, fs/9p/vfs_inode_dotl.c)."""
         state = self._names.attributes(directory)
-        return state.gid if state.mode & stat.S_ISGID else OWNER_GID
+        return state.gid if state.mode & stat.S_ISGID else self._user.groups[0]
 
     def _mask(self, directory: int) -> int:
         """What is taken from the mode of a new object: nothing where a list decides (umask(2))."""
@@ -186,12 +193,24 @@ class OpenFiles:
 
     def _open_fid(self, fid: int, flags: int) -> int:
         opened = self._names.walk(fid)
+        if self._user.uid and not flags & (os.O_ACCMODE | os.O_DIRECTORY):
+            self._check_read(fid)
         if flags & os.O_TRUNC and stat.S_ISDIR(self._names.attributes(fid).mode):
             refuse(errno.EISDIR)
         self._ask(Tlopen(opened, flags & ~os.O_TRUNC))
         if flags & os.O_TRUNC:
             self._resize(opened, 0, SETATTR_MTIME | SETATTR_CTIME)
         return self._names.keep(opened)
+
+    def _check_read(self, fid: int) -> None:
+        """Who may only run a file may read it, for a server; a client looks itself. So does this
+        one, by what else takes the permission to read."""
+        if stat.S_ISREG(self._names.attributes(fid).mode):
+            try:
+                self._getxattr(fid, "user.not there")
+            except OSError as error:
+                if error.errno != errno.ENODATA:
+                    raise
 
     def close(self, slot: int) -> None:
         file = self._file(slot)
@@ -320,12 +339,8 @@ class OpenFiles:
         if not self._names.attributes(file.fid).nlink:
             self._give_locks_back(file.fid, file.number)
             refuse(errno.ENOENT)
-        there: Names = {
-            (name, number): self._changed(file.fid, name)
-            for name, number in self._all_entries_of(file.fid)
-        }
-        if file.reading is None:
-            file.reading, file.offset = Verdict(there), 0
+        there = self._there(file.fid)
+        file.is_blind |= there is None
         try:
             data = self._ask(Treaddir(file.fid, file.offset, count)).data
         except OSError as error:
@@ -337,6 +352,10 @@ class OpenFiles:
             file.offset = entries[-1].offset
         seen = [(os.fsdecode(each.name), each.qid.path) for each in entries]
         named = [each for each in seen if each[0] not in (".", "..")]
+        if there is None or file.is_blind:
+            return "read"
+        if file.reading is None:
+            file.reading = Verdict(there)
         return file.reading.read(there, named, end=not entries)
 
     def _all_entries_of(self, directory: int) -> list[tuple[str, int]]:
@@ -347,14 +366,23 @@ class OpenFiles:
         self._give_locks_back(fid, number)
         return found
 
-    def _changed(self, directory: int, name: str) -> tuple[int, int]:
+    def _there(self, directory: int) -> Names | None:
+        """What a second look sees, or None where the user may not look."""
+        try:
+            self._names.search(directory)
+            entries = self._all_entries_of(directory)
+        except PermissionError:
+            return None
+        return {(name, number): self._changed(directory, name) for name, number in entries}
+
+    def _changed(self, directory: int, name: str) -> object:
         state = self._names.attributes(self._names.walk(directory, os.fsencode(name)))
         return state.ctime_s, state.ctime_ns
 
     def rewind(self, slot: int) -> None:
         file = self._file(slot)
         if file.is_directory:
-            file.offset, file.reading = 0, None
+            file.offset, file.reading, file.is_blind = 0, None, False
 
     # Locks
 

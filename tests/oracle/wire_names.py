@@ -19,10 +19,16 @@ def refuse(number: int) -> NoReturn:
 
 
 class Paths:
-    """Turns paths into fids, which live until ``forget``, but for those that are kept."""
+    """Turns paths into fids, which live until ``forget``, but for those that are kept.
 
-    def __init__(self, client: Client) -> None:
+    *searches* is whether it looks if names may be looked up where the last one of a path stands,
+    before anything else is done with it (link_path_walk, fs/namei.c).
+    """
+
+    def __init__(self, client: Client, root: int = ROOT, *, searches: bool = False) -> None:
         self.client = client
+        self._root = root
+        self._searches = searches
         self._passing: list[int] = []
 
     def ask(self, request: Message) -> Any:
@@ -67,13 +73,15 @@ class Paths:
         if len(path) >= PATH_MAX:
             refuse(errno.ENAMETOOLONG)
         names = [name for name in path.split(b"/") if name] or [b"."]
-        at = ROOT if path.startswith(b"/") else base
-        if at != ROOT and not stat.S_ISDIR(self.attributes(at).mode):
+        at = self._root if path.startswith(b"/") else base
+        if at != self._root and not stat.S_ISDIR(self.attributes(at).mode):
             refuse(errno.ENOTDIR)
         for name in names[:-1]:
             at = self._step(at, name, links)
             if not stat.S_ISDIR(self.attributes(at).mode):
                 refuse(errno.ENOTDIR)
+        if self._searches:
+            self.search(at)
         return at, names[-1]
 
     def find(self, base: int, path: bytes, *, follow: bool = True, links: int = LINKS_MAX) -> int:
@@ -90,9 +98,15 @@ class Paths:
         """A fid of a name in a directory; ``.`` is not for the server to know."""
         if name != b".":
             return self.walk(directory, name)
+        self.search(directory)
+        return self.walk(directory)
+
+    def search(self, directory: int) -> None:
+        """OSError where the user may not look names up, which each name on a path asks for."""
         if not stat.S_ISDIR(self.attributes(directory).mode):
             refuse(errno.ENOTDIR)
-        return self.walk(directory)
+        if self.attributes(directory).nlink:
+            self.walk(directory, b"..")
 
     def _step(self, at: int, name: bytes, links: int) -> int:
         fid = self.child(at, name)
