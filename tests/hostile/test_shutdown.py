@@ -23,6 +23,7 @@ from ram9.server import app
 from ram9.server.config import Address
 
 UNIX = 1
+LIFE = ["started", "serving", "listening", "mounted", "gone", "stopping", "stopped"]  # as logged
 
 # Those who are still connected are named in the log.
 pytestmark = pytest.mark.usefixtures("caplog")
@@ -231,5 +232,5 @@ def test_it_may_be_killed_and_started_again_on_its_socket(tmp_path: Path) -> Non
             client_of(path).close()
             assert second.stop(signal.SIGTERM) == 0
             events = [json.loads(line)["event"] for line in second.log().splitlines()]
-            assert events == ["started", "listening", "mounted", "gone", "stopping", "stopped"]
+            assert events == LIFE
     assert not path.exists()
