@@ -114,8 +114,8 @@ class OpenFiles:
 
     def _from_directory(self, path: str) -> tuple[int, bytes]:
         """The same, for calls that first go to the directory."""
-        if path.startswith("@"):
-            self._names.search(self._file(int(path[1])).fid)
+        if path.startswith("@") or self._user.uid:
+            self._names.search(self._at(path)[0])
         return self._at(path)
 
     def _find(self, path: str, *, follow: bool = True) -> int:
