@@ -21,6 +21,7 @@ from tests.oracle.compare import Comparison, Eye
 from tests.oracle.differences import DIFFERENCES
 from tests.oracle.generator import Generator, Surface
 from tests.oracle.obstacles import Obstacle, obstacles
+from tests.oracle.reading import Entry, Names, Verdict
 from tests.oracle.search import SEED, DifferenceFoundError, budget, fresh_seed, search
 from tests.oracle.shrink import shrink
 from tests.oracle.side import ROOT, PosixSide
@@ -343,6 +344,34 @@ def test_what_is_below_is_looked_at_before_what_leads_there() -> None:
     sides = Watched(wrong=False), Pretended(wrong=False)
     Comparison(*sides, looks_at_all=False).run([Call(0, "mkdir", ("link/name", 0o755))])
     assert looked.index("link/name") < looked.index("link")
+
+
+A, B = ("a", 1), ("b", 2)
+
+
+@pytest.mark.parametrize(
+    ("looks", "pieces", "told"),
+    [
+        ([{A: 5, B: 5}] * 3, [[A], [B], []], "read"),
+        ([{A: 5, B: 5}] * 2, [[A], []], "{'missed': [('b', 2)]}"),
+        ([{A: 5, B: 5}] * 3, [[A], [A, B], []], "{'twice': [('a', 1)]}"),
+        ([{A: 5}] * 2, [[A, B], []], "{'invented': [('b', 2)]}"),
+        ([{A: 5, B: 5}, {A: 5}, {A: 5}], [[A], [], []], "read"),  # removed
+        ([{A: 5, B: 5}, {A: 5}, {A: 5}], [[A], [B], []], "read"),  # listed ahead
+        ([{A: 5, B: 5}, {A: 5, B: 9}, {A: 5, B: 9}], [[A], [], []], "read"),  # moved and back
+        ([{A: 5, B: 5}, {A: 9, B: 5}, {A: 9, B: 5}], [[A], [A], []], "{'missed': [('b', 2)]}"),
+        ([{A: 5}, {A: 5, B: 7}, {A: 5, B: 7}], [[A], [], []], "read"),  # came late
+    ],
+)
+def test_what_stayed_in_a_directory_is_read_once(
+    looks: list[Names], pieces: list[list[Entry]], told: str
+) -> None:
+    verdict = Verdict(looks[0])
+    found = [
+        verdict.read(there, piece, end=not piece)
+        for there, piece in zip(looks, pieces, strict=True)
+    ]
+    assert next((each for each in found if each != "read"), "read") == told
 
 
 def test_two_sides_that_are_alike_have_no_difference() -> None:
