@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from ram9.protocol.constants import MSIZE_MAX
+from ram9.protocol.constants import MSIZE_MAX, WRITE_OVERHEAD_BYTES
 from ram9.protocol.errors import ProtocolError
 from ram9.server.connection import BATCH_BYTES_MAX, LARGE_FRAME_BYTES, Connection, Piece
 from ram9.server.hub import RECEIVE_BYTES, SCARCE_BATCH_BYTES, SCARCE_RECEIVE_BYTES, Hub
@@ -54,6 +54,7 @@ class ClientTransport:
         "_frame_buffer",
         "_hub",
         "_is_frugal",
+        "_is_streaming",
         "_lingering",
         "_on_close",
         "_paused",
@@ -89,6 +90,7 @@ class ClientTransport:
         self._sent_at = 0.0  # when the backlog last became shorter
         self._paused = False
         self._is_frugal = False
+        self._is_streaming = False  # the last frame was a large one: the next may be, too
         self._lingering = Lingering()
         session.on_late = self._answer_late
         hub.transports[self] = None
@@ -175,8 +177,10 @@ class ClientTransport:
         # As _guarded, without its call: this runs for every request.
         try:
             if self._connection.arrival is not None:
-                self._receive_large()
-            elif self._receive() and self._hub.lingers:
+                is_alone = self._receive_large()
+            else:
+                is_alone = self._receive()
+            if is_alone and self._hub.lingers:
                 self._linger()
         except Exception as error:
             self._fail(error)
@@ -211,6 +215,8 @@ class ClientTransport:
         """
         received = self._hub.received
         start = len(self._rest)
+        if self._is_streaming and not start:
+            return self._receive_head()
         if start or self._hub.is_scarce:
             received[:start] = self._rest
             limit = start + SCARCE_RECEIVE_BYTES if self._hub.is_scarce else RECEIVE_BYTES
@@ -239,17 +245,36 @@ class ClientTransport:
             if not is_alone:
                 return
 
-    def _receive_large(self) -> None:
-        """Receive more of a large frame where it is to be; answer it when all is there."""
+    def _receive_head(self) -> bool:
+        """Receive the head of what may be a large write alone, so that its data need no copy."""
+        count = self._receive_into(self._hub.received[:WRITE_OVERHEAD_BYTES])
+        if not count:
+            return False
+        self._is_streaming = False
+        is_alone = self._answer(count)
+        return is_alone if self._connection.arrival is None else self._receive_large()
+
+    def _receive_large(self) -> bool:
+        """Receive more of a large frame where it is to be; answer it when all is there.
+
+        True if it was answered, and nothing else is under way.
+        """
         arrival = self._connection.arrival
         assert arrival is not None
-        count = self._receive_into(arrival.views[0])
-        if count and arrival.arrived(count):
-            replies: list[Piece] = []
-            self._connection.finish_arrival(replies)
-            self._begun = 0.0
-            self._send(replies)
-            self._hub.release(self._drop_frame_buffer())
+        while True:
+            view = arrival.views[0]
+            count = self._receive_into(view)
+            if count and arrival.arrived(count):
+                break
+            if count < len(view):
+                return False
+        replies: list[Piece] = []
+        self._connection.finish_arrival(replies)
+        self._begun = 0.0
+        self._is_streaming = True
+        self._send(replies)
+        self._hub.release(self._drop_frame_buffer())
+        return not self._backlog
 
     def _receive_into(self, view: memoryview) -> int:
         """Receive what is there, up to the length of *view*; 0 if nothing is, or never will be."""

@@ -36,6 +36,7 @@ from ram9.server.lingering import Lingering
 from ram9.server.session import Session
 from ram9.server.transport import ClientTransport, _behind, _joined
 from ram9.storage.filesystem import FileSystem
+from ram9.storage.inodes import File
 from ram9.storage.limits import Limits
 
 UNIX = 1
@@ -384,3 +385,33 @@ def test_many_requests_of_one_client_are_answered_in_turns(
     replies = FrameBuffer(8192).feed(pair.ours.recv(1 << 20))
     assert [int.from_bytes(reply[5:7], "little") for reply in replies[1:]] == list(range(count))
     assert not pair.transport._rest
+
+
+def test_after_a_large_write_whatever_follows_is_answered(server: RunningServer) -> None:
+    """Its head is received alone, for the next is likely to be large, too; it may be anything."""
+    client = server.client(UNIX)
+    client.create(1, b"file")
+    large = [bytes([number]) * 300_000 for number in range(1, 4)]
+    requests = [
+        Twrite(1, 0, large[0]),
+        Twrite(1, 300_000, large[1]),
+        Tgetattr(1, 0),
+        Twrite(1, 600_000, large[2]),
+        Twrite(1, 900_000, b"few"),
+        Tread(1, 0, 5),
+    ]
+    sender = threading.Thread(target=client.send_all, args=[requests])
+    sender.start()
+    replies = [client.receive()[1] for _ in requests]
+    sender.join()
+    assert [type(reply).__name__ for reply in replies] == [
+        "Rwrite",
+        "Rwrite",
+        "Rgetattr",
+        "Rwrite",
+        "Rwrite",
+        "Rread",
+    ]
+    file = server.filesystem.lookup(server.filesystem.root, b"file")
+    assert isinstance(file, File)
+    assert file.content.read(0, 1 << 20) == b"".join(large) + b"few"
