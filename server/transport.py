@@ -255,10 +255,7 @@ class ClientTransport:
         return is_alone if self._connection.arrival is None else self._receive_large()
 
     def _receive_large(self) -> bool:
-        """Receive more of a large frame where it is to be; answer it when all is there.
-
-        True if it was answered, and nothing else is under way.
-        """
+        """Receive more of a large frame where it is to be; True once it is all there, and answered."""
         arrival = self._connection.arrival
         assert arrival is not None
         while True:
