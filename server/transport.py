@@ -255,7 +255,7 @@ class ClientTransport:
         return is_alone if self._connection.arrival is None else self._receive_large()
 
     def _receive_large(self) -> bool:
-        """Receive more of a large frame where it is to be; True once it is all there, and answered."""
+        """Receive more of a large frame where it is to be; True once it is answered."""
         arrival = self._connection.arrival
         assert arrival is not None
         while True:
