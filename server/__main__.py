@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from ram9.server import arguments, logs
+from ram9.server import arguments, asking, logs
 from ram9.server.config import ConfigError, require_memory
 from ram9.server.memory import MemoryFiles
 from ram9.server.ping import ping
@@ -18,6 +18,10 @@ def main() -> int:
     request = arguments.parse_arguments(sys.argv[1:], lambda: files.limit().size_bytes, text_of)
     if isinstance(request, arguments.Ping):
         return ping(request.address)
+    if isinstance(request, arguments.AskStatus):
+        return asking.status(request.control, is_json=request.is_json)
+    if isinstance(request, arguments.AskResize):
+        return asking.resize(request.control, request.volume, request.size, request.inodes)
     try:
         import uvloop
 

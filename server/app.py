@@ -14,7 +14,10 @@ from itertools import count
 from typing import Final
 
 from ram9.protocol.constants import VERSION_9P2000_L
+from ram9.server.changes import Changes
+from ram9.server.clients import Client, Journal
 from ram9.server.config import Address, Config, ConfigError, VolumeConfig
+from ram9.server.control import Control, open_listener
 from ram9.server.cooling import Cooling
 from ram9.server.counters import Counters
 from ram9.server.heap import Heap
@@ -25,7 +28,9 @@ from ram9.server.logs import event
 from ram9.server.memory import MemoryFiles, MemoryLimit
 from ram9.server.metrics import MetricsServer, registry_of
 from ram9.server.pressure import Pressure
+from ram9.server.reloading import reload_config
 from ram9.server.session import FID_BYTES, FIDS_TOTAL_MAX, Session
+from ram9.server.status import Status
 from ram9.server.transport import ClientTransport
 from ram9.server.users import Users
 from ram9.server.version import VERSION
@@ -74,6 +79,8 @@ class Server:
         self._lenders: Lenders = {}
         self.allotment = Allotment()
         self.pressure: Pressure | None = None
+        self.clients: dict[ClientTransport, Client] = {}
+        self._control: Control | None = None
         self.volumes = Volumes(map(self._volume, config.volumes))
         self._hub = Hub(
             loop,
@@ -108,6 +115,50 @@ class Server:
         )
         self.pressure.start()
 
+    async def answer_control(self, config: Config, files: MemoryFiles) -> Changes:
+        """Answer those who operate the server, if *config* says where. Raises ConfigError."""
+        changes = Changes(
+            self.volumes,
+            config,
+            files.limit,
+            self._volume,
+            on_less=self._shed,
+            on_read_only=self._protect,
+        )
+        status = Status(
+            self.volumes,
+            self.clients.values,
+            self._hub,
+            self.counters,
+            self.allotment,
+            [listener.address for listener in self.listeners],
+            config.path,
+            files.resident_bytes,
+        )
+        listener = open_listener(config.control)
+        if listener is not None:
+            self._control = Control(
+                listener,
+                {"status": lambda _request, _peer: status.lines(), "resize": changes.resize},
+                frozenset({"resize"}),
+                self._report_bug,
+            )
+            await self._control.start()
+        return changes
+
+    def _shed(self) -> None:
+        if self.pressure is not None:
+            self.pressure.shed()
+
+    def _protect(self) -> None:
+        """Have every client checked for what a volume that is read only does not allow."""
+        for client in self.clients.values():
+            client.session.protected = True
+
+    def _report_bug(self, error: Exception) -> None:
+        self.counters.internal_errors += 1
+        Journal("control").report_bug(error)
+
     def start(self) -> None:
         """Begin to accept clients."""
         for listener in self.listeners:
@@ -136,6 +187,8 @@ class Server:
         """Free what was listened on."""
         for listener in self.listeners:
             listener.close()
+        if self._control is not None:
+            self._control.close()
         if self.pressure is not None:
             self.pressure.close()
         if self._metrics is not None:
@@ -185,10 +238,12 @@ class Server:
             waiting_locks=self._waiting_locks,
             fids_total_max=self._fids_total_max,
         )
-        ClientTransport(self._hub, client, session, peer, self._disconnected)
+        transport = ClientTransport(self._hub, client, session, peer, self._disconnected)
+        self.clients[transport] = Client(journal, session, client)
         event(log, logging.DEBUG, "connected", peer=peer)
 
     def _disconnected(self, transport: ClientTransport, reason: str) -> None:
+        self.clients.pop(transport, None)
         self.counters.connections -= 1
         level = logging.INFO if reason == "closed by the client" else logging.WARNING
         event(log, level, "gone", peer=transport.peer, reason=reason)
@@ -269,34 +324,6 @@ class Server:
             self._heap.give_back(*kept)
 
 
-class Journal:
-    """Writes into the log what happens to one client.
-
-    Of each kind of event, only the first: a client must not be able to fill the log.
-    """
-
-    __slots__ = ("_reported", "peer")
-
-    def __init__(self, peer: str) -> None:
-        self.peer = peer
-        self._reported: set[str] = set()
-
-    def report(self, name: str, fields: dict[str, object]) -> None:
-        """Log an event of a session: the first attach is the mount, more are its users."""
-        is_first = name not in self._reported
-        self._reported.add(name)
-        level = logging.DEBUG
-        if is_first:
-            level = logging.INFO if name == "attached" else logging.WARNING
-        if name == "attached" and is_first:
-            name = "mounted"
-        event(log, level, name, exception=None, **{"peer": self.peer, **fields})
-
-    def report_bug(self, error: Exception) -> None:
-        """Log a request that met a bug of ours."""
-        event(log, logging.ERROR, "internal error", peer=self.peer, exception=error)
-
-
 async def serve(config: Config, files: MemoryFiles, memory: MemoryLimit | None) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError if it cannot begin.
 
@@ -344,6 +371,12 @@ async def serve(config: Config, files: MemoryFiles, memory: MemoryLimit | None) 
         )
     if memory is not None:
         server.watch_memory(files)
+    try:
+        changes = await server.answer_control(config, files)
+    except ConfigError:
+        server.close()
+        raise
+    loop.add_signal_handler(signal.SIGHUP, reload_config, changes, files)
     server.start()
     names = [volume.name for volume in config.volumes]
     aname = "" if "" in names else names[0]

@@ -21,6 +21,7 @@ from ram9.server.config import (
     LOG_FORMATS,
     LOG_LEVELS,
     POLICIES,
+    USUAL_PLACE,
     Address,
     Config,
     ConfigError,
@@ -28,6 +29,7 @@ from ram9.server.config import (
     VolumeConfig,
     default_inodes,
     parse_address,
+    parse_control,
     parse_inodes,
     parse_keep_warm,
     parse_lock_wait,
@@ -52,6 +54,8 @@ examples:
   mount -t 9p -o trans=tcp,version=9p2000.L,msize=1044504 127.0.0.1 /mnt/ram
                                      mount it (as root)
   ram9 ping                          exit with 0 if it answers
+  ram9 status                        show volumes, limits, use, clients, memory
+  ram9 resize / 8GiB                 have it hold 8 GiB from now on
 
 see ram9 serve --help for every option"""
 
@@ -92,6 +96,51 @@ Ask a server which 9P it speaks: status 0 if it answers 9P2000.L, otherwise 1.
 This is what health checks call."""
 
 
+_STATUS_DESCRIPTION: Final = """\
+Show how a server that runs here is: its memory, its volumes, its clients."""
+
+_STATUS_EPILOG: Final = """\
+LIMIT is what is in force: SIZE, or less if memory is short; then LIMITED BY is
+the file that says so. USED and AVAILABLE always are LIMIT together, as in df.
+
+exit status: 0 if it answers, 1 if it does not, 2 for a mistake on this line"""
+
+_RESIZE_DESCRIPTION: Final = """\
+Have a volume of a server that runs here hold SIZE from now on; df shows it at
+once. Where more is used than that, nothing is lost: nothing more can be written
+until it is less."""
+
+_RESIZE_EPILOG: Final = """\
+VOLUME is its name, as ram9 status shows it; / is the one without a name.
+SIZE is written as for ram9 serve. A configuration file is not changed: write
+the size there, too.
+
+examples:
+  ram9 resize / 8GiB
+  ram9 resize builds 20% --inodes 2M
+
+exit status: 0 if it was done, 1 if the server refuses or does not answer, 2 for
+a mistake on this line"""
+
+
+@dataclass(frozen=True, slots=True)
+class AskStatus:
+    """The request to show the status of the server at *control*, None for the usual place."""
+
+    control: Address | None
+    is_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AskResize:
+    """The request to resize a volume of the server at *control*, None for the usual place."""
+
+    control: Address | None
+    volume: str
+    size: str
+    inodes: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Ping:
     """The request to ask the server at *address* whether it answers."""
@@ -107,7 +156,7 @@ def parse_arguments(
     argv: Sequence[str],
     memory_bytes: Callable[[], int],
     text_of: Callable[[str], str] = _unreadable,
-) -> Config | Ping:
+) -> Config | Ping | AskStatus | AskResize:
     """What *argv*, without the name of the program, asks for.
 
     *memory_bytes* says how much memory this process may use; it is asked only if a size is a
@@ -146,12 +195,15 @@ def parse_arguments(
         allow_abbrev=False,
     )
     _add_ping_options(ping)
+    _add_control_commands(commands)
     options = parser.parse_args(argv)
     if options.command is None:
         parser.error("say what to do, such as ram9 serve or ram9 ping")
     try:
         if options.command == "ping":
             return _ping(options)
+        if options.command in ("status", "resize"):
+            return _ask(options)
         if options.config is not None:
             _require_alone(options)
             return parse_config(text_of(options.config), options.config, memory_bytes)
@@ -208,6 +260,13 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         metavar="ADDRESS",
         help=f"where Prometheus may read /metrics over HTTP, or none (default: {DEFAULT_METRICS})",
+    )
+    parser.add_argument(
+        "--control",
+        metavar="ADDRESS",
+        help="where ram9 status and ram9 resize may ask, such as unix:/run/ram9/control, or none: "
+        "a unix socket of its user (default: control in the folder that systemd made, "
+        "/run/ram9/control for root, else ram9/control in $XDG_RUNTIME_DIR)",
     )
     _add_client_options(parser)
     parser.add_argument(
@@ -270,6 +329,7 @@ def _config(options: argparse.Namespace, memory_bytes: Callable[[], int]) -> Con
         listen=listen,
         volumes=(volume,),
         metrics=metrics,
+        control=USUAL_PLACE if options.control is None else parse_control(options.control),
         log_level=require_one_of("log level", log_level, LOG_LEVELS),
         log_format=require_one_of("log format", log_format, LOG_FORMATS),
         client_cache=options.client_cache,
@@ -309,3 +369,47 @@ def _add_ping_options(parser: argparse.ArgumentParser) -> None:
 
 def _ping(options: argparse.Namespace) -> Ping:
     return Ping(parse_address(options.address, DEFAULT_PORT))
+
+
+def _add_control_commands(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    """What is asked of a server that runs on this host."""
+    status = commands.add_parser(
+        "status",
+        help="show volumes, limits, use, clients, memory",
+        description=_STATUS_DESCRIPTION,
+        epilog=_STATUS_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    status.add_argument("--json", action="store_true", help="as one JSON object, sizes in bytes")
+    resize = commands.add_parser(
+        "resize",
+        help="have a volume hold more or less",
+        description=_RESIZE_DESCRIPTION,
+        epilog=_RESIZE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    resize.add_argument("volume", metavar="VOLUME", help="its name, / for the one without")
+    resize.add_argument("size", metavar="SIZE", help="how much it may hold")
+    resize.add_argument(
+        "--inodes",
+        metavar="N",
+        help="how many files and directories it may hold (default: as many as before, or one for "
+        "each 4 KiB if it was so before)",
+    )
+    for command in status, resize:
+        command.add_argument(
+            "--control",
+            metavar="ADDRESS",
+            help="the control socket of the server (default: where ram9 serve has it)",
+        )
+
+
+def _ask(options: argparse.Namespace) -> AskStatus | AskResize:
+    control = None if options.control is None else parse_control(options.control)
+    if options.control == "none":
+        raise ConfigError("control address 'none' answers nobody: write unix:/PATH")
+    if options.command == "status":
+        return AskStatus(control, options.json)
+    return AskResize(control, options.volume, options.size, options.inodes)

@@ -110,6 +110,9 @@ class Address:
 
 
 DEFAULT_LISTEN: Final = Address("127.0.0.1", DEFAULT_PORT)
+USUAL_PLACE: Final = Address()
+"""Of the control socket: that depends on who runs the server; see control.py."""
+
 DEFAULT_METRICS: Final = Address("127.0.0.1", DEFAULT_METRICS_PORT)
 
 
@@ -160,8 +163,9 @@ class Config:
     LOG_LEVELS, *log_format* of LOG_FORMATS. *client_cache* lets clients keep data of files between
     requests. *lock_wait_seconds* is for how long one that waits for a lock is not answered, 0 for
     not at all. *keep_warm_seconds* is for how long memory that files gave up is kept for the next
-    ones. With *overcommit*, the volumes may have more bytes than there is memory. *path* is
-    the file that says all this, empty if there is none.
+    ones. *control* is where status and the like are asked for: a unix socket, USUAL_PLACE, or
+    None. With *overcommit*, the volumes may have more bytes than there is memory. *path* is the
+    file that says all this, empty if there is none.
     """
 
     listen: tuple[Address, ...]
@@ -173,6 +177,7 @@ class Config:
     lock_wait_seconds: int = DEFAULT_LOCK_WAIT_SECONDS
     keep_warm_seconds: int = DEFAULT_KEEP_WARM_SECONDS
     overcommit: bool = True
+    control: Address | None = None
     path: str = ""
 
     @property
@@ -291,6 +296,17 @@ def require_memory(config: Config, memory_bytes: int, source: str) -> None:
 def default_inodes(size_bytes: int) -> int:
     """One inode for each 4 KiB of the volume, which is the ratio of tmpfs, and at least 1024."""
     return max(INODES_DEFAULT_MIN, size_bytes // BYTES_FOR_EACH_INODE)
+
+
+def parse_control(text: str) -> Address | None:
+    """Where operators ask: an Address of a unix socket, or None for `none`."""
+    if text == "none":
+        return None
+    if not text.startswith("unix:"):
+        raise ConfigError(
+            f"control address {text!r} must be unix:/PATH, such as unix:/run/ram9/control, or none"
+        )
+    return parse_address(text, DEFAULT_PORT)
 
 
 def parse_metrics(text: str) -> Address | None:

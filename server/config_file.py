@@ -25,6 +25,7 @@ from ram9.server.config import (
     POLICIES,
     SIZE_BYTES_MAX,
     SQUASHES,
+    USUAL_PLACE,
     Address,
     Config,
     ConfigError,
@@ -33,6 +34,7 @@ from ram9.server.config import (
     VolumeConfig,
     default_inodes,
     parse_address,
+    parse_control,
     parse_inodes,
     parse_keep_warm,
     parse_lock_wait,
@@ -212,6 +214,8 @@ def _config(table: _Table, path: str, memory_bytes: MemoryBytes) -> Config:
     listen = table.each("listen", _address, (DEFAULT_LISTEN,))
     usual: Address | None = DEFAULT_METRICS
     metrics = table.take("metrics", _metrics, usual)
+    place: Address | None = USUAL_PLACE
+    control = table.take("control", _control, place)
     try:
         require_distinct(listen if metrics is None else (*listen, metrics))
         if not table.take("allow-remote", _flag, default=False):
@@ -222,6 +226,7 @@ def _config(table: _Table, path: str, memory_bytes: MemoryBytes) -> Config:
         listen=listen,
         volumes=_volumes(table, memory_bytes),
         metrics=metrics,
+        control=control,
         log_level=table.take("log-level", _one_of("log level", LOG_LEVELS), DEFAULT_LOG_LEVEL),
         log_format=table.take("log-format", _one_of("log format", LOG_FORMATS), DEFAULT_LOG_FORMAT),
         client_cache=table.take("client-cache", _flag, default=False),
@@ -374,6 +379,10 @@ def _address(value: Any) -> Address:
     if not isinstance(value, str):
         raise _KindError("a string or an array of strings", value)
     return parse_address(_text(value), DEFAULT_PORT)
+
+
+def _control(value: Any) -> Address | None:
+    return parse_control(_text(value))
 
 
 def _metrics(value: Any) -> Address | None:

@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+import struct
 from contextlib import suppress
 from typing import Final
 
@@ -16,6 +17,8 @@ KEEPALIVE_IDLE_SECONDS: Final = 60
 KEEPALIVE_INTERVAL_SECONDS: Final = 10
 KEEPALIVE_PROBES: Final = 6
 UNACKNOWLEDGED_MS_MAX: Final = 120_000
+
+_UCRED: Final = struct.Struct("=iII")
 
 
 class Listener:
@@ -67,12 +70,22 @@ def prepare_client(client: socket.socket) -> None:
 def peer_of(client: socket.socket) -> str:
     """Who is at the other end, for the log: an address, or the process behind a unix socket."""
     if client.family == socket.AF_UNIX:
-        credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        process = int.from_bytes(credentials[:4], "little")
-        uid = int.from_bytes(credentials[4:8], "little")
+        process, uid, _ = _credentials(client)
         return f"unix:pid={process},uid={uid}"
     host, port = client.getpeername()[:2]
     return str(Address(host, port))
+
+
+def uid_of(client: socket.socket) -> int:
+    """The user of the process behind a unix socket, when it connected."""
+    return _credentials(client)[1]
+
+
+def _credentials(client: socket.socket) -> tuple[int, int, int]:
+    """Process, user and group, as unix(7) has them."""
+    found = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    process, uid, gid = _UCRED.unpack(found)
+    return process, uid, gid
 
 
 def _tcp_socket(address: Address) -> socket.socket:

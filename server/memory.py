@@ -118,11 +118,12 @@ class MemoryFiles:
 
     def anonymous_bytes(self) -> int:
         """The memory of this process that is no file's; 0 if that cannot be told."""
-        try:
-            fields = (_read(self._proc / "self" / "statm") or "").split()
-            return (int(fields[1]) - int(fields[2])) * PAGE_BYTES  # proc(5): resident, shared
-        except (ConfigError, IndexError, ValueError):
-            return 0
+        resident_bytes, shared_bytes = self._statm()
+        return resident_bytes - shared_bytes
+
+    def resident_bytes(self) -> int:
+        """All memory that this process has; 0 if that cannot be told."""
+        return self._statm()[0]
 
     def pressure_paths(self) -> Iterator[Path]:
         """The files that may tell of stalls for want of memory, that of our own group first."""
@@ -130,6 +131,14 @@ class MemoryFiles:
             if names is _V2:
                 yield root / below / "memory.pressure"
         yield self._proc / "pressure" / "memory"
+
+    def _statm(self) -> tuple[int, int]:
+        """What is resident, and what of that is shared, in bytes; see proc(5)."""
+        try:
+            fields = (_read(self._proc / "self" / "statm") or "").split()
+            return int(fields[1]) * PAGE_BYTES, int(fields[2]) * PAGE_BYTES
+        except (ConfigError, IndexError, ValueError):
+            return 0, 0
 
     def _group_limits(self) -> Iterator[tuple[MemoryLimit, Path, _Names]]:
         """Every limit on the way up, with the folder of its group."""

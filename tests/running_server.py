@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,9 +15,11 @@ import uvloop
 from tests.socket_client import PATIENCE_SECONDS, SocketClient, wait_until
 
 from ram9.server.app import Server
+from ram9.server.changes import Changes
 from ram9.server.config import LOCK_WAIT_SECONDS_MAX, Address, Config, VolumeConfig
 from ram9.server.counters import Counters
 from ram9.server.hub import Hub
+from ram9.server.memory import MemoryFiles
 from ram9.server.volumes import DEFAULT_NAME
 from ram9.storage.check import check
 from ram9.storage.filesystem import FileSystem
@@ -46,6 +49,7 @@ class RunningServer:
     """A server, and the clients that a test made for it; both end with the test."""
 
     def __init__(self, config: Config) -> None:
+        self.config = config
         self.loop = uvloop.new_event_loop()
         try:
             self.server = Server(config, self.loop)
@@ -74,6 +78,13 @@ class RunningServer:
                 future.set_exception(error)
 
         self.loop.call_soon_threadsafe(run)
+        return future.result(PATIENCE_SECONDS)
+
+    def answer_control(self, control: Address, *, path: str = "") -> Changes:
+        """Have the server answer at *control*, as one whose configuration is the file *path*."""
+        config = replace(self.config, control=control, path=path)
+        coroutine = self.server.answer_control(config, MemoryFiles())
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         return future.result(PATIENCE_SECONDS)
 
     def connect(self, where: int = 0, *, receive_buffer_bytes: int = 0) -> SocketClient:
@@ -180,7 +191,8 @@ def running(
 class Program:
     """The command ``ram9 serve`` as a process of its own, once it listens."""
 
-    def __init__(self, arguments: Sequence[str], log: Path) -> None:
+    def __init__(self, arguments: Sequence[str], log: Path, listens: int = 0) -> None:
+        """*listens* is at how many addresses, where the arguments do not say that."""
         self._log = log
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
@@ -190,7 +202,7 @@ class Program:
                 text=True,
             )
         assert self.process.stdout is not None
-        listens = sum(argument.startswith("--listen") for argument in arguments)
+        listens = listens or sum(argument.startswith("--listen") for argument in arguments)
         self.printed = [self.process.stdout.readline() for _ in range(listens)]
         assert all(self.printed), self.log()
 

@@ -25,7 +25,7 @@ from ram9.protocol.messages import (
     Twrite,
 )
 from ram9.server import app
-from ram9.server.app import FIDS_TOTAL_MIN, Journal, fids_total_max, mount_line
+from ram9.server.app import FIDS_TOTAL_MIN, fids_total_max, mount_line
 from ram9.server.config import Address, ConfigError, Rules, VolumeConfig
 from ram9.server.logs import JsonFormatter, TextFormatter
 from ram9.server.session import FID_BYTES, FIDS_TOTAL_MAX
@@ -343,16 +343,6 @@ def page_of(address: Address) -> str:
         while data := client.recv(65536):
             page += data
     return page.decode()
-
-
-def test_a_journal_names_the_first_attach_the_mount(caplog: pytest.LogCaptureFixture) -> None:
-    journal = Journal("peer")
-    for _ in range(2):
-        journal.report("attached", {"uid": 0})
-    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
-        ("INFO", "mounted"),
-        ("DEBUG", "attached"),
-    ]
 
 
 def test_freed_memory_goes_back_when_the_server_is_idle(

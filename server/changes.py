@@ -1,0 +1,177 @@
+"""What is changed while the server runs: the limits of a volume, and a configuration that is read
+again. Either all of it can be done, or nothing is."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
+from typing import Any, Final
+
+from ram9.server.config import (
+    Config,
+    ConfigError,
+    VolumeConfig,
+    default_inodes,
+    parse_inodes,
+    parse_size,
+    require_memory,
+)
+from ram9.server.logs import event, printable
+from ram9.server.memory import MemoryLimit
+from ram9.server.volumes import Volume, Volumes
+
+log = logging.getLogger("ram9")
+
+NAMED_MAX: Final = 8  # volumes, in a refusal
+
+MakeVolume = Callable[[VolumeConfig], Volume]
+
+
+class Changes:
+    """Changes *volumes*, which *config* had made.
+
+    *limit* says how much memory this process may use, or raises ConfigError. *make* makes a volume.
+    *on_less* is called when one may hold less than before, *on_read_only* when one became so.
+    """
+
+    def __init__(
+        self,
+        volumes: Volumes,
+        config: Config,
+        limit: Callable[[], MemoryLimit],
+        make: MakeVolume,
+        on_less: Callable[[], None],
+        on_read_only: Callable[[], None],
+    ) -> None:
+        self._volumes = volumes
+        self.config = config
+        self._limit = limit
+        self._make = make
+        self._on_less = on_less
+        self._on_read_only = on_read_only
+
+    def resize(self, request: Mapping[str, Any], peer: str) -> Iterator[dict[str, Any]]:
+        """Give a volume another size, as the command of that name asks for; ConfigError."""
+        name = _text(request, "volume").strip("/")
+        volume = self._volumes.named.get(name.encode(errors="replace"))
+        if volume is None:
+            raise ConfigError(f"there is no volume {name!r}: choose one of {self._names()}")
+        size_bytes = parse_size(_text(request, "size"), lambda: self._limit().size_bytes)
+        inodes = volume.filesystem.budget.limit_inodes
+        if request.get("inodes") is not None:
+            inodes = parse_inodes(_text(request, "inodes"))
+        elif inodes == default_inodes(volume.filesystem.budget.limit_bytes):
+            inodes = default_inodes(size_bytes)  # nobody has chosen it
+        self._require_room(volume, size_bytes)
+        self._require_memory({name: size_bytes})
+        self._set_limits(volume, size_bytes, inodes, peer)
+        standing = volume.filesystem.budget.standing()
+        yield {
+            "kind": "resized",
+            "name": printable(volume.name),
+            "size_bytes": size_bytes,
+            "size_inodes": inodes,
+            **standing._asdict(),
+        }
+
+    def reload(self, new: Config) -> None:
+        """Make of *new* what can be made while the server runs, and log what cannot.
+
+        ConfigError, and nothing is changed, if a volume cannot be had.
+        """
+        have = {volume.name.decode(): volume for volume in self._volumes}
+        made: list[Volume] = []
+        for wanted in new.volumes:
+            if wanted.name not in have:
+                made.append(self._make(wanted))
+            else:
+                self._require_room(have[wanted.name], wanted.size_bytes)
+        for volume in made:
+            self._volumes.named[volume.name] = volume
+            event(log, logging.INFO, "volume added", volume=volume.name)
+        old = {volume.name: volume for volume in self.config.volumes}
+        for wanted in new.volumes:
+            if wanted.name in have:
+                self._change(have[wanted.name], old.get(wanted.name), wanted)
+        for name in sorted(have.keys() - {volume.name for volume in new.volumes}):
+            _report_kept("volume", name, "volumes are removed by a restart")
+        for field in fields(Config):
+            if field.name not in ("volumes", "path", "overcommit") and (
+                getattr(self.config, field.name) != getattr(new, field.name)
+            ):
+                _report_kept("setting", field.name, "this takes a restart")
+        self.config = new
+
+    def _change(self, volume: Volume, old: VolumeConfig | None, new: VolumeConfig) -> None:
+        budget = volume.filesystem.budget
+        if (budget.limit_bytes, budget.limit_inodes) != (new.size_bytes, new.inodes):
+            self._set_limits(volume, new.size_bytes, new.inodes, self.config.path)
+        if volume.read_only != new.rules.read_only:
+            volume.read_only = new.rules.read_only
+            event(log, logging.INFO, "read only", volume=volume.name, read_only=volume.read_only)
+            if volume.read_only:
+                self._on_read_only()
+        if old is None:
+            return
+        if replace(old.rules, read_only=False) != replace(new.rules, read_only=False):
+            _report_kept("rules of volume", new.name, "they take a restart")
+        if old.backing != new.backing:
+            _report_kept("memory of volume", new.name, "it takes a restart")
+
+    def _set_limits(self, volume: Volume, size_bytes: int, inodes: int, by: str) -> None:
+        budget = volume.filesystem.budget
+        before_bytes = budget.limit_bytes
+        budget.resize(size_bytes, inodes)
+        event(
+            log,
+            logging.INFO,
+            "resized",
+            volume=volume.name,
+            size_bytes=size_bytes,
+            before_bytes=before_bytes,
+            inodes=inodes,
+            used_bytes=budget.used_bytes,
+            by=by,
+        )
+        if size_bytes < before_bytes:
+            self._on_less()
+
+    def _require_room(self, volume: Volume, size_bytes: int) -> None:
+        room_bytes = volume.filesystem.disk.room_bytes
+        if size_bytes > room_bytes:
+            raise ConfigError(
+                f"the volume {printable(volume.name) or '/'} can have {room_bytes} bytes at most "
+                "while the server runs: choose less, or restart it with that size"
+            )
+
+    def _require_memory(self, sizes: Mapping[str, int]) -> None:
+        """Refuse sizes that the configuration would not have been allowed to have."""
+        if self.config.overcommit:
+            return
+        limit = self._limit()
+        volumes = tuple(
+            replace(
+                volume,
+                size_bytes=sizes.get(
+                    volume.name,
+                    self._volumes.named[volume.name.encode()].filesystem.budget.limit_bytes,
+                ),
+            )
+            for volume in self.config.volumes
+        )
+        require_memory(replace(self.config, volumes=volumes), limit.size_bytes, limit.source)
+
+    def _names(self) -> str:
+        names = sorted(printable(volume.name) or "/" for volume in self._volumes)
+        others = f" and {len(names) - NAMED_MAX} others" if len(names) > NAMED_MAX else ""
+        return ", ".join(names[:NAMED_MAX]) + others
+
+
+def _text(request: Mapping[str, Any], key: str) -> str:
+    value = request.get(key)
+    if not isinstance(value, str):
+        raise ConfigError(f"the request says no {key}")
+    return value
+
+
+def _report_kept(what: str, name: str, reason: str) -> None:
+    event(log, logging.WARNING, "not reloaded", what=what, name=name, reason=reason)

@@ -1,0 +1,213 @@
+"""What can be changed while the server runs, and what is only said in the log."""
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ram9.server.changes import Changes
+from ram9.server.config import Address, Config, ConfigError, Rules, VolumeConfig, default_inodes
+from ram9.server.memory import MemoryLimit
+from ram9.server.volumes import Volume, Volumes
+from ram9.storage.backing import Backing
+from ram9.storage.filesystem import FileSystem
+from ram9.storage.limits import Limits
+
+MIB = 1 << 20
+MEMORY_BYTES = 1 << 30
+CONFIG = Config(
+    listen=(Address("127.0.0.1", 564),),
+    volumes=(
+        VolumeConfig(64 * MIB, default_inodes(64 * MIB)),
+        VolumeConfig(128 * MIB, 5000, name="builds"),
+    ),
+    metrics=None,
+    log_level="info",
+    log_format="text",
+    overcommit=False,
+    path="/etc/ram9.toml",
+)
+
+
+class Running:
+    """Volumes as CONFIG has them, and the changes that are made to them."""
+
+    def __init__(self, config: Config = CONFIG) -> None:
+        self.calls: list[str] = []
+        self.volumes = Volumes(map(self.make, config.volumes))
+        self.changes = Changes(
+            self.volumes,
+            config,
+            lambda: MemoryLimit(MEMORY_BYTES, "meminfo"),
+            self.make,
+            lambda: self.calls.append("less"),
+            lambda: self.calls.append("read only"),
+        )
+
+    def make(self, config: VolumeConfig) -> Volume:
+        if config.name == "refused":
+            raise ConfigError("it cannot be made")
+        filesystem = FileSystem(Limits(config.size_bytes, config.inodes), lambda: 1)
+        read_only = config.rules.read_only
+        return Volume(config.name.encode(), filesystem, read_only=read_only)
+
+    def limits(self, name: bytes) -> tuple[int, int]:
+        budget = self.volumes.named[name].filesystem.budget
+        return budget.limit_bytes, budget.limit_inodes
+
+    def resize(self, volume: str, size: str, inodes: str | None = None) -> dict[str, Any]:
+        request = {"volume": volume, "size": size, "inodes": inodes}
+        (line,) = self.changes.resize(request, "peer")
+        return line
+
+
+@pytest.fixture
+def running() -> Running:
+    return Running()
+
+
+def volume(index: int, **changes: Any) -> Config:
+    """CONFIG with one of its volumes changed."""
+    volumes = list(CONFIG.volumes)
+    volumes[index] = replace(volumes[index], **changes)
+    return replace(CONFIG, volumes=tuple(volumes))
+
+
+@pytest.mark.parametrize("name", ["", "/"])
+def test_the_volume_without_a_name_is_a_slash(running: Running, name: str) -> None:
+    assert running.resize(name, "80MiB")["size_bytes"] == 80 * MIB
+    assert running.limits(b"")[0] == 80 * MIB
+
+
+def test_inodes_follow_the_size_where_nobody_has_chosen_them(running: Running) -> None:
+    running.resize("/", "80MiB")
+    assert running.limits(b"") == (80 * MIB, default_inodes(80 * MIB))
+    running.resize("builds", "200MiB")
+    assert running.limits(b"builds") == (200 * MIB, 5000)
+    running.resize("builds", "200MiB", "2k")
+    assert running.limits(b"builds") == (200 * MIB, 2048)
+
+
+def test_a_share_is_one_of_the_memory(running: Running) -> None:
+    assert running.resize("/", "25%")["size_bytes"] == MEMORY_BYTES // 4
+
+
+def test_less_than_is_used_is_less_from_now_on(running: Running) -> None:
+    filesystem = running.volumes.named[b""].filesystem
+    file = filesystem.create(filesystem.root, b"file", 0o644, 0, 0)
+    filesystem.write(file, 0, bytes(10 * MIB))
+    line = running.resize("/", "8MiB")
+    assert line["limit_bytes"] == line["used_bytes"] > 10 * MIB
+    assert line["available_bytes"] == 0
+    assert line["size_bytes"] == 8 * MIB
+    assert running.calls == ["less"]
+    running.resize("/", "20MiB")
+    assert running.calls == ["less"]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "inodes", "expected"),
+    [
+        ("no", "1GiB", None, "there is no volume 'no': choose one of /, builds"),
+        ("/", "many", None, "is not a size"),
+        ("/", "1GiB", "many", "is not a number"),
+        ("/", "65GiB", None, r"can have \d+ bytes at most while the server runs"),
+        ("builds", "1000MiB", None, r"1048576000 \(builds\) \+ 67108864 \(the one without"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_changes_nothing(
+    running: Running, name: str, size: str, inodes: str | None, expected: str
+) -> None:
+    before = running.limits(b""), running.limits(b"builds")
+    with pytest.raises(ConfigError, match=expected):
+        running.resize(name, size, inodes)
+    assert (running.limits(b""), running.limits(b"builds")) == before
+
+
+def test_with_overcommit_sizes_may_be_more_than_memory() -> None:
+    running = Running(replace(CONFIG, overcommit=True))
+    assert running.resize("builds", "1000MiB")["size_bytes"] == 1000 * MIB
+
+
+def test_of_many_volumes_some_are_named(running: Running) -> None:
+    for number in range(20):
+        name = b"v%02d" % number
+        running.volumes.named[name] = running.volumes.named[b""]
+    running.volumes.named = {
+        name: Volume(name, it.filesystem) for name, it in running.volumes.named.items()
+    }
+    with pytest.raises(ConfigError, match=r"/, builds, v00, .*, v05 and 14 others$"):
+        running.resize("no", "1GiB")
+
+
+# A configuration that is read again
+
+
+def test_sizes_are_what_the_file_says_now(running: Running) -> None:
+    running.resize("builds", "200MiB")
+    running.changes.reload(CONFIG)
+    assert running.limits(b"builds") == (128 * MIB, 5000)
+    assert running.calls == ["less"]
+
+
+def test_a_volume_that_is_new_is_there(running: Running) -> None:
+    new = VolumeConfig(MIB, 1000, name="new")
+    running.changes.reload(replace(CONFIG, volumes=(*CONFIG.volumes, new)))
+    assert running.limits(b"new") == (MIB, 1000)
+    running.changes.reload(replace(CONFIG, volumes=(*CONFIG.volumes, replace(new, inodes=2000))))
+    assert running.limits(b"new") == (MIB, 2000)
+
+
+def test_a_volume_that_cannot_be_had_changes_nothing(running: Running) -> None:
+    volumes = (
+        replace(CONFIG.volumes[0], size_bytes=MIB),
+        VolumeConfig(MIB, 1000, name="new"),
+        VolumeConfig(MIB, 1000, name="refused"),
+    )
+    with pytest.raises(ConfigError, match="cannot be made"):
+        running.changes.reload(replace(CONFIG, volumes=volumes))
+    with pytest.raises(ConfigError, match="at most while the server runs"):
+        running.changes.reload(volume(1, size_bytes=1 << 46))
+    assert running.limits(b"") == (64 * MIB, default_inodes(64 * MIB))
+    assert running.volumes.named.keys() == {b"", b"builds"}
+    assert running.changes.config is CONFIG
+
+
+def test_read_only_is_changed_for_everybody(running: Running) -> None:
+    running.changes.reload(volume(1, rules=Rules(read_only=True)))
+    assert running.volumes.named[b"builds"].read_only
+    assert running.calls == ["read only"]
+    running.changes.reload(CONFIG)
+    assert not running.volumes.named[b"builds"].read_only
+
+
+@pytest.mark.parametrize(
+    ("new", "fields"),
+    [
+        (replace(CONFIG, metrics=Address("127.0.0.1", 1)), ("setting", "metrics")),
+        (replace(CONFIG, listen=(Address("127.0.0.1", 1),)), ("setting", "listen")),
+        (replace(CONFIG, client_cache=True), ("setting", "client_cache")),
+        (replace(CONFIG, volumes=CONFIG.volumes[:1]), ("volume", "builds")),
+        (volume(1, rules=Rules(policy="enforce")), ("rules of volume", "builds")),
+        (volume(1, backing=Backing(wipe=True)), ("memory of volume", "builds")),
+    ],
+    ids=lambda each: each[1] if isinstance(each, tuple) else "",
+)
+def test_what_takes_a_restart_is_said(
+    running: Running, caplog: pytest.LogCaptureFixture, new: Config, fields: tuple[str, str]
+) -> None:
+    running.changes.reload(new)
+    (record,) = caplog.records
+    assert record.getMessage() == "not reloaded"
+    assert (record.__dict__["fields"]["what"], record.__dict__["fields"]["name"]) == fields
+    assert running.volumes.named.keys() == {b"", b"builds"}
+
+
+def test_what_is_as_it_was_is_not_mentioned(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ram9")
+    running.changes.reload(replace(CONFIG, overcommit=True))
+    assert caplog.messages == []
+    assert running.changes.config.overcommit
