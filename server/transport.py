@@ -176,11 +176,8 @@ class ClientTransport:
     def _readable(self) -> None:
         # As _guarded, without its call: this runs for every request.
         try:
-            if self._connection.arrival is not None:
-                is_alone = self._receive_large()
-            else:
-                is_alone = self._receive()
-            if is_alone and self._hub.lingers:
+            receive = self._receive if self._connection.arrival is None else self._receive_large
+            if receive() and self._hub.lingers:
                 self._linger()
         except Exception as error:
             self._fail(error)
