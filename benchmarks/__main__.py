@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import budget, churn, kernel, scaling, sharing, wire
+from benchmarks import budget, churn, kernel, memory, scaling, sharing, wire
 from benchmarks.cases import CASES
 from benchmarks.report import Report, machine, new_folder
 from benchmarks.servers import PEERS
+from benchmarks.shapes import SHAPES
 from benchmarks.workloads import WORKLOADS
 
 DESCRIPTION: Final = """\
@@ -84,6 +85,12 @@ With 4 KiB, 64 KiB and 1 MiB, into parts of their own and into the same range.
 Count the processor time and the system calls of each request.
 
 Of ram9 only; the calls are counted with strace. --quick: 0.2 s for each case.""",
+    "memory": f"""\
+Measure what trees of several shapes take of memory, and what is left of it after deleting.
+
+Each in a process of its own, in a server, and on a tmpfs. The shapes are
+{", ".join(SHAPES)}.
+At full size they take up to 2 GiB and some 20 minutes. --quick: a hundredth of them.""",
     "all": """\
 Measure at the wire, and through the kernel if that is possible here.
 
@@ -171,6 +178,10 @@ def _add_options(name: str, command: argparse.ArgumentParser) -> None:
         )
     if name in ("wire", "scaling", "fairness", "writers", "budget"):
         command.add_argument("--seconds", type=float, metavar="S", help="for each measurement")
+    if name == "memory":
+        command.add_argument(
+            "--shapes", type=_words(tuple(SHAPES)), metavar="NAMES", default=tuple(SHAPES)
+        )
     if name == "churn":
         command.add_argument("--minutes", type=float, default=60.0, metavar="M")
 
@@ -244,6 +255,9 @@ def measure(options: argparse.Namespace, report: Report) -> None:
             sharing.run_fairness(_sharing_plan(options), report)
         case "writers":
             sharing.run_writers(_sharing_plan(options), report)
+        case "memory":
+            scale = memory.QUICK_SCALE if options.quick else 1.0
+            memory.run_memory(scale, options.shapes, report)
         case "budget":
             seconds = options.seconds or (0.2 if options.quick else 2.0)
             budget.run_budget(options.cases, seconds, report)

@@ -25,6 +25,7 @@ from benchmarks.shapes import (
     attribute_name,
     build,
     destroy,
+    resident_bytes,
 )
 from ram9.protocol.codec import Message, frame
 from ram9.protocol.constants import O_RDWR
@@ -205,13 +206,14 @@ def on_server(shape: Shape) -> Taken:
 
         used_bytes()
         idle_bytes = settled(peer.resident_bytes, 0, still_seconds=2.0)
+        whole_bytes = resident_bytes(peer.process.pid)
         before_bytes, tree = used_bytes(), Wire(client)
         build(shape, tree)
         counted_bytes = used_bytes() - before_bytes
         grown_bytes = _held(peer) - idle_bytes
         destroy(shape, tree)
         after_bytes = _settled_after(peer, idle_bytes) - idle_bytes
-        return Taken(counted_bytes, grown_bytes, after_bytes, idle_bytes)
+        return Taken(counted_bytes, grown_bytes, after_bytes, whole_bytes)
 
 
 def _settled_after(peer: Peer, idle_bytes: int) -> int:
@@ -270,7 +272,7 @@ COLUMNS: Final = (
 )
 NOTE: Final = (
     "Stored: data, names and attributes. Grown: RssAnon, of a file system alone in a process and "
-    "of a whole server. After delete: what is left beyond idle. tmpfs: what its statfs counts, and "
+    "of a whole server. Idle: VmRSS. After delete: what is left beyond that. tmpfs: what its statfs counts, and "
     "the growth of Shmem and Slab in /proc/meminfo, which others change, too."
 )
 

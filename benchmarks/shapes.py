@@ -47,10 +47,11 @@ class Shape:
     links: int = 0
 
     def scaled(self, scale: float) -> "Shape":
-        """As much of it: fewer files, or names of each directory."""
+        """So much of it: fewer files, or names of each directory."""
+        title = self.title if scale == 1 else f"{scale:g} of {self.title}"
         if self.links:
-            return replace(self, links=max(1, int(self.links * scale)))
-        return replace(self, files=max(1, int(self.files * scale)))
+            return replace(self, title=title, links=max(1, int(self.links * scale)))
+        return replace(self, title=title, files=max(1, int(self.files * scale)))
 
     @property
     def stored_bytes(self) -> int:
@@ -188,7 +189,7 @@ class InProcess:
 class Taken:
     """What a shape took: bytes counted, growth of the resident memory, and of that after deleting.
 
-    *idle_bytes* were resident before.
+    *idle_bytes* were resident before, program and libraries included.
     """
 
     counted_bytes: int
@@ -200,6 +201,13 @@ class Taken:
 def anonymous_bytes(pid: int | str = "self") -> int:
     """Memory that a process holds and no file does: RssAnon of proc_pid_status(5)."""
     found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return 1024 * int(found[1])
+
+
+def resident_bytes(pid: int | str = "self") -> int:
+    """All memory of a process that is resident: VmRSS of proc_pid_status(5)."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return 1024 * int(found[1])
 
@@ -218,6 +226,7 @@ def measure(shape: Shape) -> Taken:
     gc.collect()
     gc.disable()
     heap = Heap(lambda: 0)
+    whole_bytes = resident_bytes()
     idle_bytes, charged_bytes = anonymous_bytes(), filesystem.budget.used_bytes
     build(shape, tree)
     counted_bytes = filesystem.budget.used_bytes - charged_bytes
@@ -228,7 +237,8 @@ def measure(shape: Shape) -> Taken:
     shrink(filesystem)
     heap.give_back(*keepers(filesystem))
     time.sleep(SETTLE_SECONDS)
-    return Taken(counted_bytes, grown_bytes, anonymous_bytes() - idle_bytes, idle_bytes)
+    after_bytes = anonymous_bytes() - idle_bytes
+    return Taken(counted_bytes, grown_bytes, after_bytes, whole_bytes)
 
 
 if __name__ == "__main__":

@@ -91,10 +91,10 @@ def renew(keepers: Iterable[object]) -> None:
         names = [name for kind in type(keeper).__mro__ for name in getattr(kind, "__slots__", ())]
         for name in names:
             value = getattr(keeper, name, None)
-            if type(value) in (int, float):
+            if isinstance(value, int | float) and not isinstance(value, bool):
                 held.append(value)
                 setattr(keeper, name, _anew(value))
-            elif type(value) is list and value and type(value[0]) is int:
+            elif isinstance(value, list) and value and isinstance(value[0], int):
                 held.append(value[:])
                 value[:] = map(_anew, value)
 
