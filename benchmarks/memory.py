@@ -272,8 +272,8 @@ COLUMNS: Final = (
 )
 NOTE: Final = (
     "Stored: data, names and attributes. Grown: RssAnon, of a file system alone in a process and "
-    "of a whole server. Idle: VmRSS. After delete: what is left beyond that. tmpfs: what its statfs counts, and "
-    "the growth of Shmem and Slab in /proc/meminfo, which others change, too."
+    "of a whole server. Idle: VmRSS. After delete: what is left beyond that. tmpfs: what its "
+    "statfs counts, and the growth of Shmem and Slab in /proc/meminfo, which others change, too."
 )
 
 

@@ -18,7 +18,7 @@ from typing import Final
 from ram9.storage.populating import start_without_signals
 
 CHANGE_BYTES_MIN: Final = 1 << 20  # of memory since the last time, before it is worth another look
-FILLING: Final = 3000  # numbers of each size: about as many places as are left in Python itself
+FILLING: Final = 1600  # numbers of each size: about as many places as are left in Python itself
 BUSY_SECONDS_MAX: Final = 60  # with requests in every one, before nobody waits for a quiet one
 
 _STATM: Final = Path("/proc/self/statm")
@@ -86,7 +86,6 @@ def renew(keepers: Iterable[object]) -> None:
     held: list[object] = [
         [number + first for number in range(FILLING)] for first in (1 << 29, 1 << 60)
     ]
-    held.append([number / FILLING for number in range(FILLING)])
     for keeper in keepers:
         names = [name for kind in type(keeper).__mro__ for name in getattr(kind, "__slots__", ())]
         for name in names:

@@ -1,0 +1,150 @@
+"""The heap is looked at in quiet seconds, and gives back what nobody needs."""
+
+import ctypes
+import gc
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from tests.socket_client import wait_until
+
+from ram9.server import heap as heap_module
+from ram9.server.heap import BUSY_SECONDS_MAX, CHANGE_BYTES_MIN, Heap, anonymous_bytes, renew
+
+
+class Held:
+    """How much memory the process is said to have."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+@pytest.fixture
+def held() -> Held:
+    return Held()
+
+
+@pytest.fixture
+def heap(held: Held) -> Heap:
+    return Heap(lambda: held.bytes)
+
+
+def test_nothing_is_due_where_nothing_changed(heap: Heap, held: Held) -> None:
+    held.bytes = CHANGE_BYTES_MIN - 1
+    assert not heap.is_due(is_quiet=True)
+
+
+def test_what_changed_is_due_once_in_a_quiet_second(heap: Heap, held: Held) -> None:
+    held.bytes = CHANGE_BYTES_MIN
+    assert not heap.is_due(is_quiet=False)
+    assert heap.is_due(is_quiet=True)
+    assert not heap.is_due(is_quiet=True)
+    held.bytes = 0
+    assert heap.is_due(is_quiet=True)
+
+
+def test_where_no_second_is_quiet_it_is_due_each_minute(heap: Heap, held: Held) -> None:
+    held.bytes = CHANGE_BYTES_MIN
+    due = [heap.is_due(is_quiet=False) for _ in range(BUSY_SECONDS_MAX)]
+    assert due == [False] * (BUSY_SECONDS_MAX - 1) + [True]
+
+
+def test_a_quiet_second_begins_the_minute_anew(heap: Heap, held: Held) -> None:
+    for _ in range(BUSY_SECONDS_MAX - 1):
+        heap.is_due(is_quiet=False)
+    heap.is_due(is_quiet=True)
+    held.bytes = CHANGE_BYTES_MIN
+    assert not heap.is_due(is_quiet=False)
+
+
+class Keeper:
+    __slots__ = ("counts", "flag", "name", "nothing", "number", "seconds")
+
+
+class Heir(Keeper):
+    __slots__ = ("more",)
+
+
+def test_numbers_are_made_anew_and_are_equal() -> None:
+    keeper = Heir()
+    keeper.number, keeper.seconds, keeper.more = 2**70 + 1, 3.25, -12345
+    keeper.counts, keeper.flag, keeper.name = [0, 1000, 2**40], True, "name"
+    number, seconds, counts = keeper.number, keeper.seconds, list(keeper.counts)
+    renew([keeper])
+    assert (keeper.number, keeper.seconds, keeper.more) == (2**70 + 1, 3.25, -12345)
+    assert keeper.number is not number
+    assert keeper.seconds is not seconds
+    assert keeper.counts == counts
+    assert keeper.counts[2] is not counts[2]
+    assert keeper.flag is True
+    assert keeper.name == "name"
+
+
+def test_one_trim_at_a_time(heap: Heap, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end, trims = threading.Event(), []
+
+    def trim(pad: ctypes.c_size_t) -> None:
+        trims.append(pad.value)
+        may_end.wait(10)
+
+    monkeypatch.setattr(heap, "_trim", trim)
+    heap.give_back()
+    heap.give_back()
+    may_end.set()
+    wait_until(lambda: not heap._is_trimming.is_set(), "the trim ends")
+    assert trims == [0]
+
+
+def test_without_a_thread_or_that_function_the_rest_is_done(
+    heap: Heap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(heap_module, "start_without_signals", refuse)
+        heap.give_back()
+    assert not heap._is_trimming.is_set()
+    monkeypatch.setattr(heap, "_trim", None)
+    heap.give_back()
+
+
+def test_where_python_collects_by_itself_nothing_is_frozen(heap: Heap) -> None:
+    assert gc.isenabled()
+    before = gc.get_freeze_count()
+    heap.give_back()
+    assert gc.get_freeze_count() == before
+
+
+def test_a_system_that_hides_it_says_nothing_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert anonymous_bytes() > 1 << 20
+    monkeypatch.setattr(heap_module, "_STATM", tmp_path / "none")
+    assert anonymous_bytes() == 0
+
+
+# Many values of 4 KiB go, and one stays behind the last: the C library keeps all below it.
+TRIMMED = """
+import time
+from ram9.server.heap import Heap, anonymous_bytes
+
+values = [b"%04096d" % number for number in range(20_000)]
+last = b"%04096d" % 1
+del values
+before_bytes = anonymous_bytes()
+heap = Heap()
+heap.give_back()
+while heap._is_trimming.is_set():
+    time.sleep(0.01)
+print(before_bytes - anonymous_bytes())
+"""
+
+
+def test_what_the_c_library_keeps_goes_back() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", TRIMMED], capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout) > 70 << 20
