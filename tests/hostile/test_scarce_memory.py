@@ -147,14 +147,13 @@ def test_one_that_waits_for_memory_is_not_late(scarce: RunningServer, clock: Clo
 
 
 def test_all_wait_and_nobody_else_holds_anything(
-    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+    server: RunningServer,
 ) -> None:
     """What the waiting held was enough to keep them waiting, for ever."""
-    monkeypatch.setattr("ram9.server.transport.LARGE_FRAME_BYTES", 32 << 10)
     fill(server)
     writers = overwriters(server, 8)
     server.hub.held_bytes_max = 20_000
-    request = frame(Twrite(1, 0, b"z" * 40_000), 1)
+    request = frame(Twrite(1, 0, b"z" * 140_000), 1)
     for writer in writers:
         writer.send_bytes(request[:-1])
     wait_until(lambda: len(server.hub.waiting) == 7, "seven wait")
@@ -162,7 +161,7 @@ def test_all_wait_and_nobody_else_holds_anything(
         # There is room for it, but a unix socket calls itself writable only below a quarter.
         assert os.write(writer.socket.fileno(), request[-1:]) == 1
     for writer in writers:
-        assert writer.reply(Rwrite).count == 40_000
+        assert writer.reply(Rwrite).count == 140_000
 
 
 def test_who_holds_memory_for_a_frame_and_does_not_send_it_goes_when_others_need_it(
