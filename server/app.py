@@ -340,6 +340,29 @@ async def serve(config: Config, files: MemoryFiles, memory: MemoryLimit | None) 
     gc.collect()
     gc.freeze()
     gc.disable()
+    _say_what_is_served(config, server, memory)
+    if memory is not None:
+        server.watch_memory(files)
+    try:
+        changes = await server.answer_control(config, files)
+    except ConfigError:
+        server.close()
+        raise
+    loop.add_signal_handler(signal.SIGHUP, reload_config, changes, files)
+    server.start()
+    names = [volume.name for volume in config.volumes]
+    aname = "" if "" in names else names[0]
+    for listener in server.listeners:
+        with suppress(OSError):  # nobody may be there to read it: it is no reason not to serve
+            print(f"mount it with: {mount_line(listener.address, aname)}", flush=True)
+    await stopping.wait()
+    _ignore_signals(loop)
+    event(log, logging.INFO, "stopping")
+    await server.stop()
+    event(log, logging.INFO, "stopped")
+
+
+def _say_what_is_served(config: Config, server: Server, memory: MemoryLimit | None) -> None:
     event(
         log,
         logging.INFO,
@@ -369,25 +392,6 @@ async def serve(config: Config, files: MemoryFiles, memory: MemoryLimit | None) 
             memory_bytes=memory.size_bytes,
             memory_from=memory.source,
         )
-    if memory is not None:
-        server.watch_memory(files)
-    try:
-        changes = await server.answer_control(config, files)
-    except ConfigError:
-        server.close()
-        raise
-    loop.add_signal_handler(signal.SIGHUP, reload_config, changes, files)
-    server.start()
-    names = [volume.name for volume in config.volumes]
-    aname = "" if "" in names else names[0]
-    for listener in server.listeners:
-        with suppress(OSError):  # nobody may be there to read it: it is no reason not to serve
-            print(f"mount it with: {mount_line(listener.address, aname)}", flush=True)
-    await stopping.wait()
-    _ignore_signals(loop)
-    event(log, logging.INFO, "stopping")
-    await server.stop()
-    event(log, logging.INFO, "stopped")
 
 
 def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:

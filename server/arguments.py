@@ -178,6 +178,24 @@ def parse_arguments(
         help="say which ram9 this is and exit",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_commands(commands)
+    options = parser.parse_args(argv)
+    if options.command is None:
+        parser.error("say what to do, such as ram9 serve or ram9 ping")
+    try:
+        if options.command == "ping":
+            return _ping(options)
+        if options.command in ("status", "resize"):
+            return _ask(options)
+        if options.config is not None:
+            _require_alone(options)
+            return parse_config(text_of(options.config), options.config, memory_bytes)
+        return _config(options, memory_bytes)
+    except ConfigError as refusal:
+        commands.choices[options.command].error(str(refusal))
+
+
+def _add_commands(commands: "argparse._SubParsersAction[_Parser]") -> None:
     serve = commands.add_parser(
         "serve",
         help="serve a file system",
@@ -196,20 +214,6 @@ def parse_arguments(
     )
     _add_ping_options(ping)
     _add_control_commands(commands)
-    options = parser.parse_args(argv)
-    if options.command is None:
-        parser.error("say what to do, such as ram9 serve or ram9 ping")
-    try:
-        if options.command == "ping":
-            return _ping(options)
-        if options.command in ("status", "resize"):
-            return _ask(options)
-        if options.config is not None:
-            _require_alone(options)
-            return parse_config(text_of(options.config), options.config, memory_bytes)
-        return _config(options, memory_bytes)
-    except ConfigError as refusal:
-        commands.choices[options.command].error(str(refusal))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -261,13 +265,7 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help=f"where Prometheus may read /metrics over HTTP, or none (default: {DEFAULT_METRICS})",
     )
-    parser.add_argument(
-        "--control",
-        metavar="ADDRESS",
-        help="where ram9 status and ram9 resize may ask, such as unix:/run/ram9/control, or none: "
-        "a unix socket of its user (default: control in the folder that systemd made, "
-        "/run/ram9/control for root, else ram9/control in $XDG_RUNTIME_DIR)",
-    )
+    _add_control_option(parser)
     _add_client_options(parser)
     parser.add_argument(
         "--log-level",
@@ -279,6 +277,16 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
         "--log-format",
         metavar="FORMAT",
         help=f"text, or json for one object a line (default: {DEFAULT_LOG_FORMAT})",
+    )
+
+
+def _add_control_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--control",
+        metavar="ADDRESS",
+        help="where ram9 status and ram9 resize may ask, such as unix:/run/ram9/control, or none: "
+        "a unix socket of its user (default: control in the folder that systemd made, "
+        "/run/ram9/control for root, else ram9/control in $XDG_RUNTIME_DIR)",
     )
 
 

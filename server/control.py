@@ -52,7 +52,7 @@ class Control:
         self._changes = changes
         self._on_bug = on_bug
         self._server: asyncio.AbstractServer | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
         """Begin to answer."""
@@ -65,23 +65,21 @@ class Control:
         self.listener.close()
         if self._server is not None:
             self._server.close()
-        for task in self._tasks:
-            task.cancel()
+        for writer in self._asking:
+            writer.transport.abort()  # what reads or writes it ends then
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+        self._asking.add(writer)
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                if len(self._tasks) > CLIENTS_MAX:
+                if len(self._asking) > CLIENTS_MAX:
                     await _send(writer, [_refusal("too many ask at once: try again")])
                 else:
                     await self._converse(reader, writer)
         except (TimeoutError, OSError):
             pass  # it does not ask, does not read, or is gone
         finally:
-            self._tasks.discard(task)
+            self._asking.discard(writer)
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

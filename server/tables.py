@@ -1,10 +1,23 @@
 """What the server tells of itself, as tables for people."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _NOTHING: Final = "-"
+
+_VOLUME_HEADS: Final = (
+    "VOLUME",
+    "SIZE",
+    "LIMIT",
+    "USED",
+    "AVAILABLE",
+    "USE%",
+    "INODES",
+    "IUSED",
+    "LIMITED BY",
+)
+_CLIENT_HEADS: Final = ("CLIENT", "FOR", "MOUNTS", "FIDS", "LOCKED", "IN", "OUT")
 
 Line = Mapping[str, Any]
 
@@ -12,62 +25,59 @@ Line = Mapping[str, Any]
 def status_text(told: Mapping[str, Any], now: float) -> str:
     """The whole of ``ram9 status``; *now* is in seconds since 1970."""
     server, volumes, clients = told["server"], told["volumes"], told["clients"]
-    memory = server["memory"]
     warm_bytes = sum(volume["warm_bytes"] for volume in volumes)
-    rows = [
-        (
-            "ram9",
-            f"{server['version']}, process {server['pid']}, up {duration(now - server['since'])}",
-        ),
-        ("listens on", ", ".join(server["listen"])),
-        ("configuration", server["config"] or "the command line"),
-        (
-            "memory",
-            f"{size(memory['resident_bytes'])} in use; {size(memory['held_bytes'])} held by "
-            f"volumes, {size(warm_bytes)} of that free and warm; "
-            f"{size(memory['clients_bytes'])} for clients",
-        ),
-        ("memory left", _left(memory)),
-    ]
+    rows = list(_process_rows(server, warm_bytes, now))
     width = max(len(name) for name, _ in rows)
-    text = "".join(f"{name:<{width}}  {value}\n" for name, value in rows)
-    text += "\n" + table(
-        ("VOLUME", "SIZE", "LIMIT", "USED", "AVAILABLE", "USE%", "INODES", "IUSED", "LIMITED BY"),
-        (
-            (
-                volume["name"] or "/",
-                size(volume["size_bytes"]),
-                size(volume["limit_bytes"]),
-                size(volume["used_bytes"]),
-                size(volume["available_bytes"]),
-                share(volume["used_bytes"], volume["limit_bytes"]),
-                str(volume["limit_inodes"]),
-                str(volume["used_inodes"]),
-                volume["limited_by"],
-            )
-            for volume in volumes
-        ),
+    process = "".join(f"{name:<{width}}  {value}\n" for name, value in rows)
+    return "\n".join(
+        [
+            process,
+            table(_VOLUME_HEADS, map(_volume_row, volumes)),
+            table(_CLIENT_HEADS, (_client_row(client, now) for client in clients))
+            if clients
+            else "no clients\n",
+        ]
     )
-    if not clients:
-        return text + "\nno clients\n"
+
+
+def _process_rows(server: Line, warm_bytes: int, now: float) -> Iterator[tuple[str, str]]:
+    memory = server["memory"]
+    age = duration(now - server["since"])
+    yield "ram9", f"{server['version']}, process {server['pid']}, up {age}"
+    yield "listens on", ", ".join(server["listen"])
+    yield "configuration", server["config"] or "the command line"
+    yield (
+        "memory",
+        f"{size(memory['resident_bytes'])} in use; {size(memory['held_bytes'])} held by "
+        f"volumes, {size(warm_bytes)} of that free and warm; "
+        f"{size(memory['clients_bytes'])} for clients",
+    )
+    yield "memory left", _left(memory)
+
+
+def _volume_row(volume: Line) -> tuple[str, ...]:
     return (
-        text
-        + "\n"
-        + table(
-            ("CLIENT", "FOR", "MOUNTS", "FIDS", "LOCKED", "IN", "OUT"),
-            (
-                (
-                    client["peer"],
-                    duration(now - client["since"]),
-                    _mounts(client),
-                    str(client["fids"]),
-                    str(client["locked_files"]),
-                    size(client["received_bytes"]),
-                    size(client["sent_bytes"]),
-                )
-                for client in clients
-            ),
-        )
+        volume["name"] or "/",
+        size(volume["size_bytes"]),
+        size(volume["limit_bytes"]),
+        size(volume["used_bytes"]),
+        size(volume["available_bytes"]),
+        share(volume["used_bytes"], volume["limit_bytes"]),
+        str(volume["limit_inodes"]),
+        str(volume["used_inodes"]),
+        volume["limited_by"],
+    )
+
+
+def _client_row(client: Line, now: float) -> tuple[str, ...]:
+    return (
+        client["peer"],
+        duration(now - client["since"]),
+        _mounts(client),
+        str(client["fids"]),
+        str(client["locked_files"]),
+        size(client["received_bytes"]),
+        size(client["sent_bytes"]),
     )
 
 

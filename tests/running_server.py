@@ -224,7 +224,8 @@ class Program:
 @contextmanager
 def program(*arguments: str, log: Path) -> Iterator[Program]:
     """``ram9 serve`` with 64 MiB and *arguments*, each like ``--option=value``."""
-    started = Program(["--size=64MiB", *arguments], log)
+    control = [] if any("--control" in it for it in arguments) else ["--control=none"]
+    started = Program(["--size=64MiB", *control, *arguments], log)
     try:
         yield started
     finally:

@@ -10,7 +10,7 @@ from benchmarks.__main__ import COMMANDS
 from benchmarks.__main__ import parser as benchmarks_parser
 
 from ram9.server.app import DRAIN_SECONDS_MAX, mount_line
-from ram9.server.arguments import Ping, parse_arguments
+from ram9.server.arguments import AskResize, AskStatus, Ping, parse_arguments
 from ram9.server.config import DEFAULT_KEEP_WARM_SECONDS, DEFAULT_LOCK_WAIT_SECONDS, Address, Config
 from ram9.server.config_file import CONFIG_BYTES_MAX, LINE_CHARACTERS_MAX, parse_config
 from ram9.server.hub import HELD_BYTES_MAX, SCARCE_BATCH_BYTES
@@ -53,7 +53,9 @@ DOCUMENTS = [
 
 def commands(text: str) -> list[str]:
     """The ram9 command lines that a document shows, in code or between backquotes."""
-    shown = re.findall(r"(?:^[#$] |`)(ram9 (?:serve|ping)[^`\n&]*)", text, re.MULTILINE)
+    shown = re.findall(
+        r"(?:^[#$] |`)(ram9 (?:serve|ping|status|resize [^V])[^`\n&]*)", text, re.MULTILINE
+    )
     return [command.strip() for command in shown if "--help" not in command]
 
 
@@ -74,7 +76,7 @@ def logged_events() -> set[str]:
 @pytest.mark.parametrize("command", commands(README + OPERATING + VOLUMES))
 def test_a_command_that_is_shown_can_be_typed(command: str) -> None:
     request = parse_arguments(shlex.split(command)[1:], lambda: 8 << 30, lambda _: EXAMPLE)
-    assert isinstance(request, Config | Ping)
+    assert isinstance(request, Config | Ping | AskStatus | AskResize)
 
 
 def test_the_configuration_that_is_shown_can_be_read() -> None:

@@ -143,8 +143,9 @@ def test_who_does_not_read_is_closed_and_holds_little(
         client.settimeout(20)
         client.connect(str(path))
         client.sendall(b'{"command": "endless"}\n')
-        wait_until(lambda: server.call(lambda: not served._tasks), "it is closed")
-    assert 0 < made < 2000
+        wait_until(lambda: made, "it is being answered")
+        wait_until(lambda: server.call(lambda: not served._asking), "it is closed")
+    assert made < 2000
 
 
 def test_requests_of_files_go_on_meanwhile(
@@ -175,7 +176,7 @@ def test_asking_leaves_nothing_behind(server: RunningServer, path: Path) -> None
                 answer(path, request)
         served = server.server._control
         assert served is not None
-        wait_until(lambda: server.call(lambda: not served._tasks), "all are gone")
+        wait_until(lambda: server.call(lambda: not served._asking), "all are gone")
         assert server.call(gc.collect) == 0
     finally:
         gc.enable()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ram9.server.arguments import Ping, parse_arguments
-from ram9.server.config import Address, Config, ConfigError, Rules, VolumeConfig
+from ram9.server.arguments import AskResize, AskStatus, Ping, parse_arguments
+from ram9.server.config import USUAL_PLACE, Address, Config, ConfigError, Rules, VolumeConfig
 from ram9.server.version import VERSION
 
 GIB = 1 << 30
@@ -25,6 +25,7 @@ def test_serve_has_a_default_for_everything() -> None:
         listen=(Address("127.0.0.1", 564),),
         volumes=(VolumeConfig(GIB, GIB // 4096),),
         metrics=Address("127.0.0.1", 9564),
+        control=USUAL_PLACE,
         log_level="info",
         log_format="text",
         client_cache=False,
@@ -34,19 +35,41 @@ def test_serve_has_a_default_for_everything() -> None:
 def test_serve_takes_every_option() -> None:
     line = (
         "--listen 127.0.0.1:5640 --listen unix:/run/ram9/socket --size 512M --inodes 1M "
-        "--metrics 0.0.0.0:9999 --log-level debug --log-format json --client-cache --lock-wait 5 "
+        "--metrics 0.0.0.0:9999 --control unix:/c --log-level debug --log-format json "
+        "--client-cache --lock-wait 5 "
         "--keep-warm 7 --policy enforce"
     )
     assert served(line) == Config(
         listen=(Address("127.0.0.1", 5640), Address(path="/run/ram9/socket")),
         volumes=(VolumeConfig(512 << 20, 1 << 20, rules=Rules(policy="enforce")),),
         metrics=Address("0.0.0.0", 9999),
+        control=Address(path="/c"),
         log_level="debug",
         log_format="json",
         client_cache=True,
         lock_wait_seconds=5,
         keep_warm_seconds=7,
     )
+
+
+def test_control_can_be_off() -> None:
+    assert served("--control none").control is None
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("status", AskStatus(None, is_json=False)),
+        ("status --json --control unix:/c", AskStatus(Address(path="/c"), is_json=True)),
+        ("resize / 8GiB", AskResize(None, "/", "8GiB", None)),
+        (
+            "resize builds 20% --inodes 2M --control unix:/c",
+            AskResize(Address(path="/c"), "builds", "20%", "2M"),
+        ),
+    ],
+)
+def test_what_is_asked_of_a_server_that_runs(line: str, expected: object) -> None:
+    assert parse_arguments(line.split(), lambda: 0) == expected
 
 
 def test_metrics_can_be_off() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ram9.server.config import (
+    USUAL_PLACE,
     Address,
     Config,
     ConfigError,
@@ -40,6 +41,7 @@ def test_a_volume_is_all_that_is_needed() -> None:
         listen=(Address("127.0.0.1", 564),),
         volumes=(VolumeConfig(GIB, GIB // 4096, "", Rules()),),
         metrics=Address("127.0.0.1", 9564),
+        control=USUAL_PLACE,
         log_level="info",
         log_format="text",
         client_cache=False,
@@ -53,6 +55,7 @@ EVERYTHING = """
 listen = ["0.0.0.0:5640", "unix:/run/ram9/socket"]
 allow-remote = true
 metrics = "none"
+control = "unix:/c"
 log-level = "debug"
 log-format = "json"
 client-cache = true
@@ -107,6 +110,7 @@ def test_everything_can_be_said() -> None:
             ),
         ),
         metrics=None,
+        control=Address(path="/c"),
         log_level="debug",
         log_format="json",
         client_cache=True,
@@ -115,7 +119,7 @@ def test_everything_can_be_said() -> None:
         overcommit=True,
         path="ram9.toml",
     )
-    assert len(fields(Config)) == 10, "say new ones above, too"
+    assert len(fields(Config)) == 11, "say new ones above, too"
 
 
 def test_one_address_needs_no_brackets() -> None:

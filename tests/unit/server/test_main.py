@@ -57,6 +57,7 @@ def test_help_names_every_option() -> None:
         "--size",
         "--inodes",
         "--metrics",
+        "--control",
         "--policy",
         "--config",
         "--log-level",
@@ -125,6 +126,7 @@ def test_several_addresses_are_served_and_how_to_mount_them_is_said(tmp_path: Pa
         f"--listen=unix:{path}",
         "--listen=[::1]:0",
         "--metrics=127.0.0.1:0",
+        "--control=none",
         log=tmp_path / "log",
     ) as started:
         tcp, unix, ipv6 = started.printed
