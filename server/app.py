@@ -8,15 +8,18 @@ import resource
 import signal
 import socket
 import stat
+import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from typing import Final
 
 from ram9.protocol.constants import VERSION_9P2000_L
 from ram9.server.changes import Changes
+from ram9.server.chores import Chores
 from ram9.server.clients import Client, Journal
-from ram9.server.config import Address, Config, ConfigError, VolumeConfig
+from ram9.server.config import Address, Config, ConfigError, Rules, VolumeConfig
 from ram9.server.control import Control, open_listener
 from ram9.server.cooling import Cooling
 from ram9.server.counters import Counters
@@ -31,10 +34,11 @@ from ram9.server.pressure import Pressure
 from ram9.server.reloading import reload_config
 from ram9.server.session import FID_BYTES, FIDS_TOTAL_MAX, Session
 from ram9.server.status import Status
+from ram9.server.templates import Templates
 from ram9.server.transport import ClientTransport
 from ram9.server.users import Users
 from ram9.server.version import VERSION
-from ram9.server.volumes import Volume, Volumes
+from ram9.server.volumes import Policy, Volume, Volumes
 from ram9.server.waiting import WaitingLocks
 from ram9.storage.budget import Allotment
 from ram9.storage.disk import Lenders
@@ -52,6 +56,8 @@ ACCEPTS_MAX: Final = 64  # new clients at a time, so that the others are not kep
 ACCEPT_AGAIN_SECONDS: Final = 1.0
 HELD_BYTES_MIN: Final = 16 << 20  # with less, a few large requests could not arrive
 FIDS_TOTAL_MIN: Final = 1 << 16
+THREADS_MAX: Final = 32  # beyond it, volumes have nobody who makes memory ready for them
+WATCHED_AT_ONCE: Final = 64  # volumes
 FULL_AGAIN: Final = 0.9  # below this share of its limit, a disk that was full is no longer
 
 
@@ -82,6 +88,15 @@ class Server:
         self.clients: dict[ClientTransport, Client] = {}
         self._control: Control | None = None
         self.volumes = Volumes(map(self._volume, config.volumes))
+        self._chores = Chores(loop.call_soon, time.perf_counter_ns)
+        self._templates = Templates(
+            config.templates,
+            self.volumes,
+            lambda template: self._policy(template.rules),
+            self._volume,
+            self._chores,
+            time.monotonic,
+        )
         self._hub = Hub(
             loop,
             self._lenders,
@@ -253,13 +268,16 @@ class Server:
         self._loop.call_later(SWEEP_SECONDS, self._sweep)  # first, whatever happens below
         self._hub.sweep()
         self._waiting_locks.expire()
-        self._watch_space()
+        self._templates.sweep()
+        self._chores.add(self._watch_space())
         self._cooling.sweep(volume.filesystem.disk.space for volume in self.volumes)
         self._give_back_heap()
 
-    def _watch_space(self) -> None:
+    def _watch_space(self) -> Iterator[None]:
         """Log when a volume first turns something away, and again after it had room."""
-        for volume in self.volumes:
+        for number, volume in enumerate(self.volumes, start=1):
+            if not number % WATCHED_AT_ONCE:
+                yield
             budget = volume.filesystem.budget
             standing = budget.standing()
             if budget.refusals != volume.refusals_seen:
@@ -283,7 +301,11 @@ class Server:
             ):
                 volume.is_full = False
 
-    def _volume(self, config: VolumeConfig) -> Volume:
+    def _policy(self, rules: Rules) -> Policy:
+        checks = rules.policy == "enforce"
+        return Policy(self._users.credentials if checks else None, rules.squash)
+
+    def _volume(self, config: VolumeConfig, policy: Policy | None = None) -> Volume:
         limits, rules = Limits(size_bytes=config.size_bytes, inodes=config.inodes), config.rules
         try:
             filesystem = FileSystem(
@@ -299,17 +321,12 @@ class Server:
                 f"the volume {config.name!r} of {config.size_bytes} bytes and {config.inodes} "
                 f"inodes cannot be made: {error}; choose another size or number of inodes"
             ) from error
-        if has_spare_processor():
+        if has_spare_processor() and threading.active_count() < THREADS_MAX:
             filesystem.disk.populate_ahead()
         root = filesystem.root
         root.uid, root.gid, root.mode = rules.uid, rules.gid, stat.S_IFDIR | rules.mode
-        return Volume(
-            config.name.encode(),
-            filesystem,
-            self._users.credentials if rules.policy == "enforce" else None,
-            squash=rules.squash,
-            read_only=rules.read_only,
-        )
+        policy = self._policy(rules) if policy is None else policy
+        return Volume(config.name.encode(), filesystem, policy, read_only=rules.read_only)
 
     def _give_back_heap(self) -> None:
         """Return what the heap holds and nobody needs, in a second without requests."""
@@ -319,8 +336,9 @@ class Server:
             self._hub.shrink()
             kept: list[object] = [self.counters, self._hub, *self._hub.transports]
             for volume in self.volumes:
-                shrink(volume.filesystem)
-                kept += [volume, *keepers(volume.filesystem)]
+                if volume.tenure is None:  # others are gone soon, with all that they keep
+                    shrink(volume.filesystem)
+                    kept += [volume, *keepers(volume.filesystem)]
             self._heap.give_back(*kept)
 
 
@@ -351,6 +369,7 @@ async def serve(config: Config, files: MemoryFiles, memory: MemoryLimit | None) 
     loop.add_signal_handler(signal.SIGHUP, reload_config, changes, files)
     server.start()
     names = [volume.name for volume in config.volumes]
+    names += [f"{template.name}/NAME" for template in config.templates]
     aname = "" if "" in names else names[0]
     for listener in server.listeners:
         with suppress(OSError):  # nobody may be there to read it: it is no reason not to serve

@@ -33,12 +33,16 @@ BYTES_FOR_EACH_INODE: Final = 4096
 INODES_DEFAULT_MIN: Final = 1024
 INODES_MAX: Final = SIZE_BYTES_MAX // BYTES_FOR_EACH_INODE
 MODE_MAX: Final = 0o7777
+COUNT_MAX: Final = 10_000  # volumes of a template
+DURATION_SECONDS_MAX: Final = 10 * 365 * 86400
 
 UNIX_PATH_BYTES_MAX: Final = 107
 """`sun_path` of unix(7) has 108 bytes, and the last one must be zero."""
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
+DEFAULT_GRACE_SECONDS: Final = 60
+
 POLICIES: Final = ("trust", "enforce")
 SQUASHES: Final = ("none", "root", "all")
 
@@ -69,6 +73,8 @@ _COUNT: Final = re.compile(r"(-?)([0-9]{1,20})([kKmM]?)")
 _VOLUME_NAME: Final = re.compile(
     rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{VOLUME_NAME_CHARACTERS_MAX - 1}}}", re.ASCII
 )
+_DURATION: Final = re.compile("([0-9]{1,20})([smhd]?)", re.ASCII)
+_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MODE: Final = re.compile("[0-7]{1,5}")
 _HOST_NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _IPV6: Final = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]{1,15})?")
@@ -156,6 +162,27 @@ class VolumeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateConfig:
+    """Volumes that clients make by naming them below *name*, each no larger than *size_bytes_max*.
+
+    There are *count_max* at a time, which come to *total_bytes_max*. Each lives for
+    *ttl_seconds_max* at most, and *grace_seconds* without anybody who uses it. *size_bytes* and
+    *ttl_seconds* are what those get who do not ask.
+    """
+
+    name: str
+    size_bytes_max: int
+    total_bytes_max: int
+    count_max: int
+    ttl_seconds_max: int
+    grace_seconds: int
+    size_bytes: int
+    ttl_seconds: int
+    rules: Rules = Rules()
+    backing: Backing = PAGEABLE
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything a server is started with; nobody changes it afterwards.
 
@@ -165,7 +192,7 @@ class Config:
     not at all. *keep_warm_seconds* is for how long memory that files gave up is kept for the next
     ones. *control* is where status and the like are asked for: a unix socket, USUAL_PLACE, or
     None. With *overcommit*, the volumes may have more bytes than there is memory. *path* is the
-    file that says all this, empty if there is none.
+    file that says all this, empty if there is none. *templates* are of volumes that come and go.
     """
 
     listen: tuple[Address, ...]
@@ -179,11 +206,26 @@ class Config:
     overcommit: bool = True
     control: Address | None = None
     path: str = ""
+    templates: tuple[TemplateConfig, ...] = ()
+
+    @property
+    def in_memory(self) -> list[tuple[int, str]]:
+        """What may take of the machine's memory: how many bytes, and what to call it."""
+        volumes = [
+            (volume.size_bytes, volume.name or "the one without a name")
+            for volume in self.volumes
+            if volume.backing.is_in_memory
+        ]
+        return volumes + [
+            (template.total_bytes_max, f"all of {template.name}")
+            for template in self.templates
+            if template.backing.is_in_memory
+        ]
 
     @property
     def memory_bytes(self) -> int:
         """What the volumes may take of the machine's memory, all together."""
-        return sum(volume.size_bytes for volume in self.volumes if volume.backing.is_in_memory)
+        return sum(size_bytes for size_bytes, _ in self.in_memory)
 
 
 def parse_address(text: str, default_port: int) -> Address:
@@ -253,6 +295,20 @@ def parse_keep_warm(text: str) -> int:
     return _seconds("keep warm", text, KEEP_WARM_SECONDS_MAX)
 
 
+def parse_duration(what: str, text: str) -> int:
+    """The seconds that `90`, `30s`, `5m`, `1h` or `2d` stand for: 1 to DURATION_SECONDS_MAX.
+
+    *what* is the word for it in a refusal.
+    """
+    parts = _DURATION.fullmatch(text)
+    if parts is None:
+        raise ConfigError(f"{what} {text!r} is no time: write it as 30s, 5m, 1h, 2d or in seconds")
+    seconds = int(parts[1]) * _SECONDS[parts[2]]
+    if not 1 <= seconds <= DURATION_SECONDS_MAX:
+        raise ConfigError(f"{what} {text!r} is not from 1 second to {DURATION_SECONDS_MAX} seconds")
+    return seconds
+
+
 def parse_volume_name(text: str) -> str:
     """A name for anames, logs and commands; empty for the default volume."""
     if text and not _VOLUME_NAME.fullmatch(text):
@@ -277,15 +333,11 @@ def require_memory(config: Config, memory_bytes: int, source: str) -> None:
     """
     if config.overcommit or config.memory_bytes <= memory_bytes:
         return
-    held = [volume for volume in config.volumes if volume.backing.is_in_memory]
-    largest = sorted(held, key=lambda volume: -volume.size_bytes)
-    terms = [
-        f"{volume.size_bytes} ({volume.name or 'the one without a name'})"
-        for volume in largest[:TERMS_MAX]
-    ]
+    largest = sorted(config.in_memory, reverse=True)
+    terms = [f"{size_bytes} ({name})" for size_bytes, name in largest[:TERMS_MAX]]
     others = largest[TERMS_MAX:]
     if others:
-        terms.append(f"{sum(volume.size_bytes for volume in others)} ({len(others)} others)")
+        terms.append(f"{sum(size_bytes for size_bytes, _ in others)} ({len(others)} others)")
     raise ConfigError(
         f"{config.path}: the sizes {' + '.join(terms)} = {config.memory_bytes} bytes are more than "
         f"the {memory_bytes} that this process may use, as {source} says: choose smaller ones, or "

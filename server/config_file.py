@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from ram9.server.config import (
+    COUNT_MAX,
+    DEFAULT_GRACE_SECONDS,
     DEFAULT_KEEP_WARM_SECONDS,
     DEFAULT_LISTEN,
     DEFAULT_LOCK_WAIT_SECONDS,
@@ -31,10 +33,12 @@ from ram9.server.config import (
     ConfigError,
     Rules,
     Squash,
+    TemplateConfig,
     VolumeConfig,
     default_inodes,
     parse_address,
     parse_control,
+    parse_duration,
     parse_inodes,
     parse_keep_warm,
     parse_lock_wait,
@@ -234,11 +238,73 @@ def _config(table: _Table, path: str, memory_bytes: MemoryBytes) -> Config:
         keep_warm_seconds=table.take("keep-warm", _keep_warm, DEFAULT_KEEP_WARM_SECONDS),
         overcommit=table.take("overcommit", _flag, default=False),
         path=path,
+        templates=tuple(_template(inner, memory_bytes) for inner in table.tables("scratch")),
     )
     table.end()
-    if not config.volumes:
-        raise table.mistake("volume", "there is no [[volume]]: nothing could be mounted")
+    _check_names(table)
+    if not config.volumes and not config.templates:
+        raise table.mistake(
+            "volume", "there is no [[volume]] and no [[scratch]]: nothing could be mounted"
+        )
     return config
+
+
+def _check_names(table: _Table) -> None:
+    """Refuse two of one name, and a template without one."""
+    seen: dict[str, _Table] = {}
+    for inner in (*table.tables("volume"), *table.tables("scratch")):
+        name = inner.take("name", _text, "")
+        first = seen.setdefault(name, inner)
+        if first is not inner:
+            what = f"the name {name!r}" if name else "no name"
+            line = first.line("name")
+            raise inner.mistake("name", f"two volumes have {what}: the first is on line {line}")
+
+
+def _template(table: _Table, memory_bytes: MemoryBytes) -> TemplateConfig:
+    def size(value: Any) -> int:
+        return parse_size(_quantity(value), memory_bytes)
+
+    def time(key: str) -> Callable[[Any], int]:
+        return lambda value: parse_duration(key, _quantity(value))
+
+    size_bytes_max = table.need("size-max", size)
+    ttl_seconds_max = table.need("ttl-max", time("ttl-max"))
+    template = TemplateConfig(
+        name=table.need("name", _template_name),
+        size_bytes_max=size_bytes_max,
+        total_bytes_max=table.need("total-max", size),
+        count_max=table.need("count-max", _count),
+        ttl_seconds_max=ttl_seconds_max,
+        grace_seconds=table.take("grace", time("grace"), DEFAULT_GRACE_SECONDS),
+        size_bytes=table.take("size", size, size_bytes_max),
+        ttl_seconds=table.take("ttl", time("ttl"), ttl_seconds_max),
+        rules=_rules(table),
+        backing=_backing(table),
+    )
+    table.end()
+    if template.size_bytes > size_bytes_max:
+        raise table.mistake("size", "size is more than size-max")
+    if template.ttl_seconds > ttl_seconds_max:
+        raise table.mistake("ttl", "ttl is more than ttl-max")
+    if size_bytes_max > template.total_bytes_max:
+        raise table.mistake("total-max", "total-max is less than size-max")
+    return template
+
+
+def _template_name(value: Any) -> str:
+    name = parse_volume_name(_text(value))
+    if not name:
+        raise ConfigError("a template needs a name, below which volumes have theirs")
+    return name
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _KindError("an integer", value)
+    if not 1 <= value <= COUNT_MAX:
+        raise ConfigError(f"{value} is not from 1 to {COUNT_MAX} volumes")
+    return value
 
 
 def _require_local(listen: Iterable[Address]) -> None:
@@ -251,14 +317,8 @@ def _require_local(listen: Iterable[Address]) -> None:
 def _volumes(table: _Table, memory_bytes: MemoryBytes) -> tuple[VolumeConfig, ...]:
     volumes = []
     total_bytes = 0
-    seen: dict[str, _Table] = {}
     for inner in table.tables("volume"):
         volume = _volume(inner, memory_bytes)
-        first = seen.setdefault(volume.name, inner)
-        if first is not inner:
-            what = f"the name {volume.name!r}" if volume.name else "no name"
-            line = first.line("name")
-            raise inner.mistake("name", f"two volumes have {what}: the first is on line {line}")
         total_bytes += volume.size_bytes
         if total_bytes > SIZE_BYTES_MAX:
             raise inner.mistake(

@@ -5,7 +5,18 @@ from operator import attrgetter
 from typing import Any, Final, NoReturn, TypeVar
 
 from ram9.protocol.codec import Decode, Message
-from ram9.protocol.messages import Tauth, Tread, Treaddir, Treadlink, Tversion
+from ram9.protocol.messages import (
+    Rclunk,
+    Tattach,
+    Tauth,
+    Tclunk,
+    Tflush,
+    Tread,
+    Treaddir,
+    Treadlink,
+    Tremove,
+    Tversion,
+)
 from ram9.server.session import Session
 from ram9.storage.errors import Errno, FileSystemError
 
@@ -22,6 +33,9 @@ PROTECTIONS: Final[dict[type[Message], Protection]] = {}
 
 # What notes that something was read, except on a volume that is read only.
 ACCESSES: Final[tuple[type[Message], ...]] = (Tread, Treaddir, Treadlink)
+
+# What has no fid that is there already; of all else, the first field is one.
+BEGINNINGS: Final[tuple[type[Message], ...]] = (Tversion, Tauth, Tattach, Tflush)
 
 # Declared, and refused on purpose.
 REFUSED: Final[dict[type[Message], Errno]] = {
@@ -93,7 +107,8 @@ def rows(*, versioned: bool, guarded: bool = False, protected: bool = False) -> 
     """For each of the 256 type numbers, how to decode the body and who answers it.
 
     Before a version was agreed on, only Tversion is answered (version(5)). If *guarded*, what a
-    user may not ask for is refused; if *protected*, what would change a volume that is read only.
+    user may not ask for is refused; if *protected*, what would change a volume that is read only,
+    and whatever is asked of one that has ended.
     """
     table: list[Row] = [_refusal(Errno.EOPNOTSUPP)] * 256
     for request, errno in REFUSED.items():
@@ -101,10 +116,8 @@ def rows(*, versioned: bool, guarded: bool = False, protected: bool = False) -> 
     for request, handler in HANDLERS.items():
         guard = GUARDS.get(request) if guarded else None
         answer = handler if guard is None else _guarded(request, guard, handler)
-        if protected and request in PROTECTIONS:
-            answer = _protected(request, PROTECTIONS[request], answer)
-        elif protected and request in ACCESSES:
-            answer = _unnoted(request, answer)
+        if protected and request not in BEGINNINGS:
+            answer = _protected(request, answer)
         table[request.number] = (request.codec.decode, answer)
     if not versioned:
         unversioned = [_refusal(Errno.EPROTO)] * 256
@@ -113,31 +126,35 @@ def rows(*, versioned: bool, guarded: bool = False, protected: bool = False) -> 
     return table
 
 
-def _protected(request: type[Message], protection: Protection, handler: Handler) -> Handler:
+def _protected(request: type[Message], handler: Handler) -> Handler:
+    """Nothing is asked of a volume that has ended, and nothing changed on one that is read only."""
     number_of = _first_fid(request)
+    protection, reads = PROTECTIONS.get(request), request in ACCESSES
 
     def answer(session: Session, request: Message) -> Message:
-        if session.fids[number_of(request)].attachment.volume.read_only:
+        number = number_of(request)
+        fid = session.fids[number]
+        volume, inode = fid.attachment.volume, fid.inode
+        if volume.has_ended:
+            return _answer_stale(session, request, number)
+        if volume.read_only and protection is not None:
             protection(session, request)
-        return handler(session, request)
-
-    return answer
-
-
-def _unnoted(request: type[Message], handler: Handler) -> Handler:
-    """Answer without noting the time of it where nothing is to change."""
-    number_of = _first_fid(request)
-
-    def answer(session: Session, request: Message) -> Message:
-        fid = session.fids[number_of(request)]
-        inode = fid.inode
         atime_ns = inode.atime_ns
         reply = handler(session, request)
-        if fid.attachment.volume.read_only:
+        if reads and volume.read_only:
             inode.atime_ns = atime_ns
         return reply
 
     return answer
+
+
+def _answer_stale(session: Session, request: Message, number: int) -> Rclunk:
+    """ESTALE; but fids can be given up."""
+    if isinstance(request, Tclunk | Tremove):
+        session.clunk(number)
+        if isinstance(request, Tclunk):
+            return Rclunk()
+    raise FileSystemError(Errno.ESTALE)
 
 
 def _first_fid(request: type[Message]) -> Callable[[Message], int]:

@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from ram9.server.volumes import Volume
+from ram9.server.volumes import Lease, Volume
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory, Inode
 from ram9.storage.permissions import Credentials
@@ -12,16 +12,18 @@ class Attachment:
     """What one Tattach gave, and all fids share that were walked from there.
 
     *uid* is the user whom they act for, *root* what that user may not climb above, in *volume*.
-    *credentials* are what the user's requests are checked with, None if they are not.
+    *credentials* are what the user's requests are checked with, None if they are not. A volume
+    that does not stay for ever stays while there is an attachment.
     """
 
-    __slots__ = ("credentials", "filesystem", "root", "uid", "volume")
+    __slots__ = ("_lease", "credentials", "filesystem", "root", "uid", "volume")
 
     def __init__(
         self, volume: Volume, root: Directory, uid: int, credentials: Credentials | None = None
     ) -> None:
         self.volume = volume
         self.filesystem = volume.filesystem
+        self._lease = Lease(volume.tenure) if volume.tenure is not None else None
         self.root = root
         self.uid = uid
         self.credentials = credentials

@@ -36,6 +36,7 @@ METRICS: Final[tuple[str, ...]] = (
     "ram9_available_inodes",
     "ram9_size_bytes",
     "ram9_limit_info",
+    "ram9_volumes",
     "ram9_memory_held_bytes",
     "ram9_memory_left_bytes",
     "ram9_memory_refusals_total",
@@ -114,13 +115,25 @@ class ServerCollector(Collector):
         )
         limits = InfoMetricFamily("ram9_limit", "What limits the volume.", labels=["volume"])
         for volume in self._volumes:
-            standing = volume.filesystem.budget.standing()
-            name = printable(volume.name)
-            for gauge, value in zip(gauges, standing[:6], strict=True):
-                gauge.add_metric([name], value)
-            sizes.add_metric([name], volume.filesystem.budget.limit_bytes)
-            limits.add_metric([name], {"limited_by": standing.limited_by})
-        yield from (*gauges, sizes, limits)
+            if volume.tenure is None:
+                # Once: the loop's thread goes on meanwhile, and used + available must be limit.
+                standing = volume.filesystem.budget.standing()
+                name = printable(volume.name)
+                for gauge, value in zip(gauges, standing[:6], strict=True):
+                    gauge.add_metric([name], value)
+                sizes.add_metric([name], volume.filesystem.budget.limit_bytes)
+                limits.add_metric([name], {"limited_by": standing.limited_by})
+        counts = GaugeMetricFamily("ram9_volumes", "Volumes there are now.", labels=["volume"])
+        for template_name, template in self._volumes.templates.items():
+            # All together: names that come and go would be a new series each time.
+            name = f"{printable(template_name)}/*"
+            budgets = [volume.filesystem.budget for volume in template]
+            standings = [budget.standing()[:6] for budget in budgets]
+            for index, gauge in enumerate(gauges):
+                gauge.add_metric([name], sum(standing[index] for standing in standings))
+            sizes.add_metric([name], sum(budget.limit_bytes for budget in budgets))
+            counts.add_metric([name], len(budgets))
+        yield from (*gauges, sizes, limits, counts)
 
     def _memory(self) -> Iterator[Metric]:
         allotment = self._allotment

@@ -1,7 +1,7 @@
 """One client's state: what was agreed on, its fids, its locks."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -9,8 +9,8 @@ from ram9.protocol.codec import Message
 from ram9.protocol.constants import MSIZE_MAX, NOFID, READ_OVERHEAD_BYTES
 from ram9.protocol.wire import Qid
 from ram9.server.counters import Counters
-from ram9.server.fids import Fid, FidTable
-from ram9.server.volumes import Volumes
+from ram9.server.fids import Attachment, Fid, FidTable
+from ram9.server.volumes import Volume, Volumes
 from ram9.server.waiting import Waiter, WaitingLocks
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory, Inode
@@ -21,6 +21,8 @@ from ram9.storage.tables import is_oversized
 UNVERSIONED_FRAME_BYTES_MAX: Final = 8192
 FIDS_MAX: Final = 1 << 20  # of one connection: cache=loose keeps one for each name it ever saw
 FIDS_TOTAL_MAX: Final = 1 << 22  # of all connections, where there is memory for them
+FIDS_AT_ONCE: Final = 1024  # that are made stale, in less than a millisecond
+ENDED_MAX: Final = 256  # names of volumes that one client has used up
 FID_BYTES: Final = 256  # what one costs at most; 170 to 201 were measured
 LOCKS_MAX: Final = 1 << 12  # on one inode
 LOCKS_TOTAL_MAX: Final = 1 << 18
@@ -62,11 +64,13 @@ class Session:
     __slots__ = (
         "_fids_total_max",
         "_late",
+        "_leased",
         "_opens",
         "_reply_bytes_max",
         "_writers",
         "counters",
         "data_bytes_max",
+        "ended",
         "fids",
         "guarded",
         "locked",
@@ -103,6 +107,8 @@ class Session:
         self.on_bug = on_bug
         self.guarded = False
         self.protected = False
+        self.ended: dict[bytes, None] = {}  # names of volumes that are gone, the last ones
+        self._leased: dict[Volume, None] = {}  # attached, and not there for ever
         self.version_masks = COUNTED_VERSIONS if client_cache else CACHELESS_VERSIONS
         self.fids = FidTable()
         self._fids_total_max = fids_total_max
@@ -116,6 +122,26 @@ class Session:
         self._opens: dict[Inode, int] = {}  # open fids
         self._writers: Counter[tuple[Inode, int]] = Counter()  # those for writing, by user
         self.values_bytes = 0
+
+    def attach(self, number: int, attachment: Attachment) -> None:
+        """Let *number* stand for what was attached."""
+        volume = attachment.volume
+        self.put(number, Fid(attachment.root, attachment))
+        self.guarded = self.guarded or attachment.credentials is not None
+        self.protected = self.protected or volume.read_only
+        if volume.tenure is not None:
+            volume.sessions[self] = None
+            self._leased[volume] = None
+
+    def check_room(self, number: int) -> None:
+        """Refuse a new fid of that number, as put."""
+        if number == NOFID:
+            raise FileSystemError(Errno.EBADF)
+        if number not in self.fids:
+            if len(self.fids) >= FIDS_MAX:
+                raise FileSystemError(Errno.EMFILE)
+            if self.counters.fids >= self._fids_total_max:
+                raise FileSystemError(Errno.ENFILE)
 
     def put(self, number: int, fid: Fid, source: int = NOFID) -> None:
         """Let *number* stand for *fid*, which begins to hold its inode.
@@ -147,6 +173,11 @@ class Session:
         fid = self.fids[number]
         del self.fids[number]
         self.counters.fids -= 1
+        self._let_go_of(fid)
+        return fid
+
+    def _let_go_of(self, fid: Fid) -> None:
+        """End what a fid holds and keeps others from, which is no number's any more."""
         if fid.value is not None:
             self.hold_value(-len(fid.value.data))
         if fid.opened:
@@ -154,7 +185,6 @@ class Session:
                 self.waiting_locks.refuse(self, fid)
             self._note_closed(fid)
         fid.attachment.filesystem.release(fid.inode)
-        return fid
 
     def close(self) -> None:
         """Forget everything: all fids, locks, values that were not yet set, and late answers."""
@@ -162,12 +192,16 @@ class Session:
         self.forget(len(self.fids))
         self.guarded = False
         self.protected = False
+        self.ended.clear()
 
     def let_go(self) -> None:
         """Forget all that others may wait for, and wait for nothing any more; fids are left."""
         for waiter in list(self.waiting.values()):
             self.waiting_locks.leave(waiter)
         self._late.clear()
+        for volume in self._leased:
+            volume.sessions.pop(self, None)
+        self._leased.clear()
         for inode, owners in list(self.locked.items()):
             self._unlock_all(inode, owners)
 
@@ -183,6 +217,32 @@ class Session:
         for number in list(islice(self.fids, count_max)):
             self.clunk(number)
         return not self.fids
+
+    def note_ended(self, volume: Volume) -> None:
+        """A volume has ended, whose fids this has: nothing is done with them any more."""
+        self.protected = True
+        self.ended[volume.name] = None
+        if len(self.ended) > ENDED_MAX:
+            del self.ended[next(iter(self.ended))]
+        volume.sessions.pop(self, None)
+        self._leased.pop(volume, None)
+
+    def expire(self, volume: Volume) -> Iterator[None]:
+        """Let go of a volume that has ended, step by step: its fids then stand for nothing.
+
+        They stay numbers of this client's, which it has to clunk.
+        """
+        grave = self.volumes.grave
+        stale = Fid(grave.filesystem.root, Attachment(grave, grave.filesystem.root, 0))
+        for count, number in enumerate(list(self.fids), start=1):
+            fid = self.fids.get(number)
+            if fid is not None and fid.attachment.volume is volume:
+                stale.inode.holds += 1
+                self.fids[number] = stale
+                self._let_go_of(fid)
+            del fid  # it may be all that keeps the volume
+            if not count % FIDS_AT_ONCE:
+                yield
 
     def agree(self, msize: int, *, versioned: bool) -> None:
         """Bound frames to *msize* bytes from now on; *versioned* is whether 9P2000.L is spoken."""

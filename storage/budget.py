@@ -168,7 +168,7 @@ class Budget:
         self.resized_at = 0, 0  # used bytes and inodes: from there on, less may be used only
         self.refusals = 0  # how often something did not fit
         self.memory = Memory(limit_bytes, allotment)
-        self.reclaim: Callable[[int], None] = _reclaim_nothing  # so many bytes, if they are there
+        self.reclaim: Callable[[int], None] = reclaim_nothing  # so many bytes, if they are there
 
     @property
     def available_bytes(self) -> int:
@@ -267,5 +267,5 @@ def bytes_held_max(limit_bytes: int) -> int:
     return limit_bytes + limit_bytes // MEMORY_SHARE + MEMORY_BYTES_MIN
 
 
-def _reclaim_nothing(_count_bytes: int) -> None:
+def reclaim_nothing(_count_bytes: int) -> None:
     """There are no sectors that could give memory back."""

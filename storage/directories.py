@@ -99,6 +99,18 @@ class Entries(Generic[T]):
             self._tidy()
         return dentry.inode
 
+    def take_last(self, count_max: int) -> list[T]:
+        """Remove up to *count_max* names, the newest ones; return their inodes."""
+        taken: list[T] = []
+        while self._by_name and len(taken) < count_max:
+            name, dentry = self._by_name.popitem()
+            while self._names.pop() != name:
+                pass  # it was removed before
+            taken.append(dentry.inode)
+        del self._cookies[len(self._names) :]
+        self._first = min(self._first, len(self._names))
+        return taken
+
     def after(self, cookie: int) -> Iterator[tuple[int, bytes, T]]:
         """(cookie, name, inode) of the names behind *cookie*, in order.
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from ram9.storage.arena import Arena, room_sectors
 from ram9.storage.backing import PAGEABLE, Backing
-from ram9.storage.budget import Budget
+from ram9.storage.budget import Budget, reclaim_nothing
 from ram9.storage.limits import SECTOR_BYTES, SECTOR_SHIFT
 from ram9.storage.populating import Populator
 from ram9.storage.runs import Run
@@ -113,15 +113,21 @@ class Disk:
 
     def free(self, place: int, count: int) -> None:
         if self.wipes:
-            self._wipe(place << SECTOR_SHIFT, (place + count) << SECTOR_SHIFT)
+            self.wipe(place, count)
         self.space.free(place, count)
         self.budget.release_sectors(count * SECTOR_BYTES)
 
-    def _wipe(self, start: int, end: int) -> None:
-        """Overwrite bytes of the arena with zeros."""
+    def wipe(self, place: int, count: int) -> None:
+        """Overwrite sectors with zeros."""
+        start, end = place << SECTOR_SHIFT, (place + count) << SECTOR_SHIFT
         for at in range(start, end, WIPE_BYTES):
             stop = min(at + WIPE_BYTES, end)
             self.view[at:stop] = _ZEROS[: stop - at]
+
+    def let_go(self) -> None:
+        """Nobody asks for anything any more: nothing that this disk knows may know it."""
+        self.budget.reclaim = reclaim_nothing
+        self.space.ahead = None
 
     def _take_reserves_back(self) -> None:
         for reserve in list(self.reserved):

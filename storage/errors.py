@@ -36,6 +36,7 @@ class Errno(IntEnum):
     EPROTO = 71
     EOVERFLOW = 75
     EOPNOTSUPP = 95
+    ESTALE = 116  # of a volume that has ended
 
 
 class FileSystemError(Exception):

@@ -1,8 +1,10 @@
 """A server without sockets, and clients that talk to it in bytes."""
 
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from functools import partial
+from itertools import count
 from typing import Any
 
 from ram9.protocol.codec import Message, frame
@@ -54,12 +56,14 @@ from ram9.protocol.messages import (
     Txattrwalk,
     decode_entries,
 )
-from ram9.server.config import Squash
+from ram9.server.chores import TURN_NS, Chores
+from ram9.server.config import Squash, TemplateConfig, VolumeConfig
 from ram9.server.connection import Arrival, Connection, Piece
 from ram9.server.counters import Counters
 from ram9.server.fids import Fid
 from ram9.server.session import Session
-from ram9.server.volumes import DEFAULT_NAME, CredentialsOf, Volume, Volumes
+from ram9.server.templates import Templates
+from ram9.server.volumes import DEFAULT_NAME, CredentialsOf, Policy, Volume, Volumes
 from ram9.server.waiting import WaitingLocks
 from ram9.storage.check import check
 from ram9.storage.content import Claim
@@ -110,8 +114,9 @@ class Server:
         self.client_cache = client_cache
         self.clock = Clock()
         self.filesystem = FileSystem(limits, self.clock)
-        self.volumes = Volumes([Volume(DEFAULT_NAME, self.filesystem, credentials_of)])
+        self.volumes = Volumes([Volume(DEFAULT_NAME, self.filesystem, Policy(credentials_of))])
         self._limits = limits
+        self._soon: list[Callable[[], None]] = []
         self.counters = Counters()
         self.waiting_locks = WaitingLocks(self.counters, lock_wait, lambda: self.clock.now_ns / NS)
         self.reports: list[tuple[str, dict[str, object]]] = []
@@ -127,9 +132,37 @@ class Server:
     ) -> Volume:
         """One more volume, with the limits of the first."""
         filesystem = FileSystem(self._limits, self.clock)
-        volume = Volume(name, filesystem, credentials_of, squash=squash)
+        volume = Volume(name, filesystem, Policy(credentials_of, squash))
         self.volumes.named[name] = volume
         return volume
+
+    def add_template(
+        self, config: TemplateConfig, credentials_of: CredentialsOf | None = None
+    ) -> None:
+        """Volumes that clients can make."""
+        self.templates = Templates(
+            [config],
+            self.volumes,
+            lambda template: Policy(credentials_of, template.rules.squash),
+            self._make,
+            Chores(self._soon.append, partial(next, count(0, TURN_NS // 2))),
+            lambda: self.clock.now_ns / NS,
+        )
+
+    def sweep_templates(self) -> None:
+        """Do what is done once a second, and all that comes of it."""
+        self.templates.sweep()
+        self.finish()
+
+    def finish(self) -> None:
+        """Let all chores come to their end."""
+        while self._soon:
+            self._soon.pop()()
+
+    def _make(self, config: VolumeConfig, policy: Policy) -> Volume:
+        limits = Limits(config.size_bytes, config.inodes)
+        filesystem = FileSystem(limits, self.clock, backing=config.backing)
+        return Volume(config.name.encode(), filesystem, policy)
 
     def protect(self, name: bytes) -> None:
         """Make a volume read only, for all who have it attached, too."""
@@ -161,7 +194,8 @@ class Server:
         fids = [fid for client in self.clients for fid in client.session.fids.values()]
         assert self.counters.fids == len(fids)
         self._verify_waiting()
-        held = Counter(fid.inode for fid in fids)
+        grave = self.volumes.grave
+        held = Counter(fid.inode for fid in fids if fid.attachment.volume is not grave)
         held.update(
             orphan.parent
             for filesystem in filesystems

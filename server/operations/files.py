@@ -142,6 +142,9 @@ class LandingWrite:
     def finish(self) -> Rwrite:
         """Answer the write, whose last byte has arrived."""
         file, landing, filesystem = self._file, self.landing, self._fid.attachment.filesystem
+        if self._fid.attachment.volume.has_ended:
+            landing.abort()
+            raise FileSystemError(Errno.ESTALE)
         if self._fid.append and self._offset != file.content.size_bytes:
             # Somebody else changed the size meanwhile: the end is elsewhere now.
             data = b"".join(landing.views)
@@ -159,7 +162,8 @@ def land_write(session: Session, number: int, offset: int, count: int) -> Landin
     fid = session.fids.get(number)
     if fid is None or not fid.writable or not isinstance(fid.inode, File):
         return None
-    if fid.attachment.volume.read_only:
+    volume = fid.attachment.volume
+    if volume.read_only or volume.has_ended:
         return None  # it has become so
     file = fid.inode
     if fid.append:

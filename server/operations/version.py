@@ -11,10 +11,10 @@ from ram9.protocol.constants import (
 )
 from ram9.protocol.messages import Rattach, Rflush, Rversion, Tattach, Tflush, Tversion
 from ram9.server.dispatch import answers
-from ram9.server.fids import Attachment, Fid
+from ram9.server.fids import Attachment
 from ram9.server.session import UNVERSIONED_FRAME_BYTES_MAX, Session
 from ram9.server.users import NOBODY_UID, ROOT_UID
-from ram9.server.volumes import Volume
+from ram9.server.volumes import AttachError, Place, Volume
 from ram9.storage.errors import Errno, FileSystemError
 from ram9.storage.inodes import Directory
 from ram9.storage.permissions import EXECUTE, Credentials, may
@@ -56,38 +56,32 @@ def attach(session: Session, request: Tattach) -> Rattach:
     uid = request.n_uname
     if uid == NONUNAME:
         uid = ROOT_UID if request.uname == b"root" else NOBODY_UID
-    volume, way = _volume(session, request.aname)
-    uid, user = _user(session, volume, uid, request.aname)
-    root = _directory(session, volume, way, user, request.aname)
-    session.put(request.fid, Fid(root, Attachment(volume, root, uid, user)))
-    session.guarded = session.guarded or user is not None
-    session.protected = session.protected or volume.read_only
+    try:
+        session.check_room(request.fid)
+        place = session.volumes.find(request.aname)
+        uid, user = _user(place, uid)
+        if place.name in session.ended:
+            raise AttachError(Errno.ESTALE, "it has ended while it was mounted: mount it again")
+        volume = place.open()
+        root = _directory(volume, place.way, user)
+    except AttachError as refusal:
+        session.report("attach refused", {"aname": request.aname, "reason": refusal.reason})
+        raise
+    session.attach(request.fid, Attachment(volume, root, uid, user))
     session.report("attached", {"uname": request.uname, "uid": uid, "aname": request.aname})
     return Rattach(session.qid(root))
 
 
-def _volume(session: Session, aname: bytes) -> tuple[Volume, list[bytes]]:
-    """What *aname* asks for, as Volumes.find; ENOENT."""
-    try:
-        return session.volumes.find(aname)
-    except FileSystemError:
-        session.report("attach refused", {"aname": aname, "reason": "no such volume"})
-        raise
-
-
-def _user(
-    session: Session, volume: Volume, uid: int, aname: bytes
-) -> tuple[int, Credentials | None]:
-    """Who *uid* is, as Volume.user; EIO if the user database does not answer.
+def _user(place: Place, uid: int) -> tuple[int, Credentials | None]:
+    """Who *uid* is, as Policy.user; EIO if the user database does not answer.
 
     Not knowing somebody's groups must not let anybody in: a list may keep a group out.
     """
     try:
-        return volume.user(uid)
+        return place.policy.user(uid)
     except OSError as error:
         reason = f"the groups of user {uid} are not to be had: {error}"
-        session.report("attach refused", {"aname": aname, "reason": reason})
-        raise FileSystemError(Errno.EIO) from error
+        raise AttachError(Errno.EIO, reason) from error
 
 
 class RflushBehind(Message):
@@ -120,9 +114,7 @@ def flush(session: Session, request: Tflush) -> Rflush | RflushBehind:
     return RflushBehind(late) if late else Rflush()
 
 
-def _directory(
-    session: Session, volume: Volume, way: list[bytes], user: Credentials | None, aname: bytes
-) -> Directory:
+def _directory(volume: Volume, way: list[bytes], user: Credentials | None) -> Directory:
     """The directory of *volume* that the names of *way* lead to; ``..`` leads nowhere.
 
     *user* must be able to get there, if there is one who is checked.
@@ -130,13 +122,9 @@ def _directory(
     inode: Directory = volume.filesystem.root
     for name in way:
         if user is not None and not may(user, inode, EXECUTE):
-            session.report(
-                "attach refused", {"aname": aname, "reason": "no permission to go there"}
-            )
-            raise FileSystemError(Errno.EACCES)
+            raise AttachError(Errno.EACCES, "no permission to go there")
         child = inode.entries.get(name)
         if not isinstance(child, Directory):
-            session.report("attach refused", {"aname": aname, "reason": "no such directory"})
-            raise FileSystemError(Errno.ENOENT)
+            raise AttachError(Errno.ENOENT, "no such directory")
         inode = child
     return inode

@@ -13,6 +13,7 @@ from ram9.server.config import (
     ConfigError,
     Rules,
     Squash,
+    TemplateConfig,
     VolumeConfig,
     require_memory,
 )
@@ -20,6 +21,14 @@ from ram9.server.config_file import CONFIG_BYTES_MAX, LINE_CHARACTERS_MAX, parse
 from ram9.storage.backing import Backing, Kind
 
 GIB = 1 << 30
+SCRATCH = """\
+[[scratch]]
+name = "scratch"
+size-max = "1GiB"
+total-max = "4GiB"
+count-max = 10
+ttl-max = "1h"
+"""
 ONE = '[[volume]]\nsize = "1MiB"\n'
 
 
@@ -87,6 +96,25 @@ squash = "all"
 memory = "file"
 path = "/var/tmp"
 wipe = true
+
+[[scratch]]
+name = "scratch"
+size-max = "2GiB"
+total-max = "16GiB"
+count-max = 100
+ttl-max = "1d"
+grace = "30s"
+size = "1GiB"
+ttl = 3600
+policy = "enforce"
+memory = "huge"
+
+[[scratch]]
+name = "small"
+size-max = "1MiB"
+total-max = "1MiB"
+count-max = 1
+ttl-max = 60
 """
 
 
@@ -118,6 +146,21 @@ def test_everything_can_be_said() -> None:
         keep_warm_seconds=7,
         overcommit=True,
         path="ram9.toml",
+        templates=(
+            TemplateConfig(
+                name="scratch",
+                size_bytes_max=2 * GIB,
+                total_bytes_max=16 * GIB,
+                count_max=100,
+                ttl_seconds_max=86400,
+                grace_seconds=30,
+                size_bytes=GIB,
+                ttl_seconds=3600,
+                rules=Rules("enforce"),
+                backing=Backing(Kind.HUGE),
+            ),
+            TemplateConfig("small", 1 << 20, 1 << 20, 1, 60, 60, 1 << 20, 60),
+        ),
     )
     assert len(fields(Config)) == 11, "say new ones above, too"
 
@@ -129,8 +172,8 @@ def test_one_address_needs_no_brackets() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "1: there is no [[volume]]: nothing could be mounted"),
-        ("volume = []", "1: there is no [[volume]]: nothing could be mounted"),
+        ("", "1: there is no [[volume]] and no [[scratch]]: nothing could be mounted"),
+        ("volume = []", "1: there is no [[volume]] and no [[scratch]]: nothing could be mounted"),
         ("\nlisten =", "2: this is not TOML: Invalid value"),
         ("a = 1\na = 2\n", "2: this is not TOML: Cannot overwrite a value at column 6"),
         ("a = '\n'", "1: this is not TOML: Found invalid character '\\n' at column 6"),
@@ -189,6 +232,28 @@ def test_one_address_needs_no_brackets() -> None:
         (ONE + "path = '/tmp'", '3: memory = "file" has a path'),
         (ONE + "memory = 'file'\npath = 'tmp'", "4: path 'tmp' is not absolute"),
         (ONE + "wipe = 'no'", "3: wipe must be true or false"),
+        ("[[scratch]]", "1: [[scratch]] has no size-max"),
+        (SCRATCH.replace("size-max = ", "size = "), "1: [[scratch]] has no size-max"),
+        (SCRATCH.replace("total-max = ", "size = "), "1: [[scratch]] has no total-max"),
+        (SCRATCH.replace("count-max = ", "size = "), "1: [[scratch]] has no count-max"),
+        (SCRATCH.replace("ttl-max = ", "size = "), "1: [[scratch]] has no ttl-max"),
+        (SCRATCH.replace("name = ", "mode = "), "1: [[scratch]] has no name"),
+        (SCRATCH.replace('"scratch"', '""'), "2: a template needs a name"),
+        (SCRATCH.replace("4GiB", "512MiB"), "4: total-max is less than size-max"),
+        (SCRATCH.replace("= 10", "= 0"), "5: 0 is not from 1 to 10000 volumes"),
+        (SCRATCH.replace("= 10", "= 10001"), "5: 10001 is not from 1 to 10000 volumes"),
+        (SCRATCH.replace("= 10", "= '10'"), "5: count-max must be an integer, and is a string"),
+        (SCRATCH.replace("1h", "1y"), "6: ttl-max '1y' is no time: write it as 30s, 5m, 1h"),
+        (SCRATCH.replace("1h", "0"), "6: ttl-max '0' is not from 1 second to 315360000 seconds"),
+        (SCRATCH + "grace = 0", "7: grace '0' is not from 1 second"),
+        (SCRATCH + "ttl = '2h'", "7: ttl is more than ttl-max"),
+        (SCRATCH + "size = '2GiB'", "7: size is more than size-max"),
+        (SCRATCH + "inodes = 5", "7: [[scratch]] has no key 'inodes'"),
+        (SCRATCH + SCRATCH, "8: two volumes have the name 'scratch': the first is on line 2"),
+        (
+            SCRATCH + ONE + "name = 'scratch'",
+            "2: two volumes have the name 'scratch': the first is on line 9",
+        ),
         (ONE + "\n" + ONE, "4: two volumes have no name: the first is on line 1"),
         (
             ONE + "name = 'a'\n" + ONE + ONE + "name = 'a'\n",
@@ -227,7 +292,7 @@ def test_a_key_of_many_parts_takes_no_time() -> None:
     assert mistake("\n" + "a" + ".a" * 1000 + " = 1") == (
         f"ram9.toml:2: the line is longer than {LINE_CHARACTERS_MAX} characters"
     )
-    assert mistake("\n".join(f"a{n}" + ".a" * 500 + " = 1" for n in range(200))).startswith(
+    assert mistake("\n".join(f"a{n}" + ".a" * 500 + " = 1" for n in range(40))).startswith(
         "ram9.toml:1: the configuration has no key 'a0'"
     )
 
@@ -247,6 +312,12 @@ def test_sizes_beyond_the_memory_are_refused_with_the_arithmetic() -> None:
 def test_what_lies_in_a_file_may_be_larger_than_the_memory() -> None:
     config = parsed(ONE + "name = 'a'\nmemory = 'file'\npath = '/tmp'\n" + ONE)
     require_memory(config, 1 << 20, "/proc/meminfo")
+
+
+def test_all_that_a_template_can_have_counts() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        require_memory(parsed(SCRATCH + ONE), 4 * GIB, "/proc/meminfo")
+    assert "4294967296 (all of scratch) + 1048576 (the one without a name)" in str(refusal.value)
 
 
 def test_many_volumes_are_summed_up() -> None:

@@ -37,7 +37,7 @@ from ram9.protocol.messages import (
 )
 from ram9.server.connection import GUARDED, UNVERSIONED, VERSIONED
 from ram9.server.dispatch import GUARDS, HANDLERS
-from ram9.server.volumes import DEFAULT_NAME
+from ram9.server.volumes import DEFAULT_NAME, Policy
 from ram9.storage.acls import ACCESS, DEFAULT, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ
 from ram9.storage.errors import Errno
 from ram9.storage.permissions import Credentials
@@ -597,7 +597,7 @@ def test_nobody_comes_in_while_the_user_database_does_not_answer(server: Server)
     def fail(_uid: int) -> Credentials:
         raise OSError("the directory service does not answer")
 
-    server.volumes.named[DEFAULT_NAME]._credentials_of = fail
+    server.volumes.named[DEFAULT_NAME].policy = Policy(fail)
     assert client.refused(Tattach(9, NOFID, b"", b"", MEMBER)) is Errno.EIO
     assert server.reports[-1][0] == "attach refused"
 

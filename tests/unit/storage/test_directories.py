@@ -130,3 +130,20 @@ def test_a_name_is_found_by_its_cookie_after_many_others_have_gone() -> None:
     for number in range(10 * STALE_MIN - 1):
         entries.remove(b"%d" % number)
     assert entries.name_at(last) == b"639"
+
+
+def test_the_last_names_can_be_taken_at_once() -> None:
+    entries: Entries[int] = Entries()
+    for number in range(10):
+        entries.add(b"%d" % number, number)
+    entries.remove(b"9")
+    entries.remove(b"7")
+    entries.replace(b"6", 60)
+    assert entries.take_last(3) == [8, 60, 5]
+    assert [name for name, _ in entries] == [b"0", b"1", b"2", b"3", b"4"]
+    assert [name for _, name, _ in entries.after(3)] == [b"1", b"2", b"3", b"4"]
+    entries.add(b"new", 100)
+    assert entries.name_at(entries.cookie_of(b"new")) == b"new"
+    assert entries.take_last(100) == [100, 4, 3, 2, 1, 0]
+    assert entries.take_last(1) == []
+    assert len(entries) == 0
