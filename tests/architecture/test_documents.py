@@ -87,7 +87,9 @@ def test_the_configuration_that_is_shown_can_be_read() -> None:
 def test_every_key_of_the_configuration_is_documented_with_its_default() -> None:
     source = (ROOT / "server" / "config_file.py").read_text()
     taken = set(re.findall(r'\.(?:take|need|each|tables)\(\s*"([a-z-]+)"', source))
-    rows = re.findall(r"^\| (`[a-z`, -]+`) \| (?:the file|a volume) \|", VOLUMES, re.MULTILINE)
+    rows = re.findall(
+        r"^\| (`[a-z`, -]+`) \| (?:the file|a volume|a template) \|", VOLUMES, re.MULTILINE
+    )
     assert {key for row in rows for key in re.findall("[a-z-]+", row)} == taken
     text = '[[volume]]\nsize = "1GiB"\n'
     usual = parse_config(text, "", lambda: 0)

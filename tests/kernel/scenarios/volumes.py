@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,15 @@ policy = "enforce"
 name = "frozen"
 size = "8MiB"
 read-only = true
+
+[[scratch]]
+name = "scratch"
+size-max = "16MiB"
+total-max = "40MiB"
+count-max = 4
+ttl-max = "1h"
+grace = "2s"
+size = "4MiB"
 """,
     expected_log=["attach refused", "out of space"],
 )
@@ -218,6 +228,88 @@ def nothing_can_be_changed_on_a_volume_that_is_read_only(world: World) -> None:
     refused(errno.ENOENT, (place / "file").unlink)
     assert os.listdir(place) == []
     assert place.stat() == before
+
+
+@scenario.fact
+def mounting_a_scratch_volume_makes_it(world: World) -> None:
+    first = world.mount("first", options("scratch/job-42?size=16MiB&ttl=1h"))
+    seen = os.statvfs(first)
+    assert seen.f_blocks * seen.f_frsize == 16 * MIB
+    (first / "file").write_text("data")
+    second = world.mount("second", options("scratch/job-42"))
+    assert (second / "file").read_text() == "data"
+    user = OtherUser(1001, [101])
+    try:
+        assert user.call("create", str(first / "theirs"), os.O_RDWR, 0o644)[0] is None
+    finally:
+        user.close()
+    assert (second / "theirs").stat().st_uid == 1001
+    (first / "out").mkdir()
+    below = world.mount("below", options("scratch/job-42/out"))
+    (below / "made").touch()
+    assert os.listdir(second / "out") == ["made"]
+    for place in (below, second, first):
+        world.unmount(place)
+
+
+@scenario.fact
+def who_mounts_again_at_once_finds_everything_and_later_nothing(world: World) -> None:
+    place = world.mount("again", options("scratch/job-7?size=8MiB"))
+    (place / "file").write_bytes(bytes(MIB))
+    world.unmount(place)
+    place = world.mount("again", options("scratch/job-7?size=8MiB"))
+    assert (place / "file").stat().st_size == MIB
+    world.unmount(place)
+    time.sleep(4)
+    place = world.mount("again", options("scratch/job-7?size=4MiB"))
+    assert os.listdir(place) == []
+    world.unmount(place)
+
+
+@scenario.fact
+def what_a_template_does_not_have_is_not_mounted(world: World) -> None:
+    time.sleep(4)
+    not_mounted(world, "scratch", "does not exist")
+    not_mounted(world, "scratch/..", "does not exist")
+    not_mounted(world, "scratch/job?colour=red", "does not exist")
+    not_mounted(world, "scratch/job?size=17MiB", "permission denied")
+    not_mounted(world, "scratch/job?ttl=2h", "permission denied")
+    places = [world.mount(f"s{n}", options(f"scratch/job{n}?size=16MiB")) for n in range(2)]
+    not_mounted(world, "scratch/job?size=9MiB", "No space left on device")
+    not_mounted(world, "scratch/job1?size=9MiB", "permission denied")
+    for place in places:
+        world.unmount(place)
+
+
+@scenario.fact
+def a_mount_whose_time_is_up_is_stale(world: World) -> None:
+    place = world.mount("stale", options("scratch/brief?ttl=2s"))
+    (place / "file").write_text("data")
+    with (place / "file").open("r+b", buffering=0) as file:
+        time.sleep(5)
+        refused(errno.ESTALE, lambda: os.listdir(place))
+        refused(errno.ESTALE, lambda: file.write(b"more"))
+        user = OtherUser(1002, [102])
+        try:
+            assert user.call("create", str(place / "new"), os.O_RDWR, 0o644)[0] == "ESTALE"
+        finally:
+            user.close()
+    again = world.mount("fresh", options("scratch/brief"))
+    assert os.listdir(again) == []
+    world.unmount(again)
+    world.unmount(place)
+
+
+@scenario.fact
+def memory_of_scratch_volumes_comes_back(world: World) -> None:
+    time.sleep(4)
+    before = world.server.rss_kib()
+    for number in range(6):
+        place = world.mount("job", options(f"scratch/memory{number}?size=16MiB"))
+        (place / "file").write_bytes(os.urandom(12 * MIB))
+        world.unmount(place)
+        time.sleep(4)
+    assert world.server.rss_kib() < before + 8 * 1024
 
 
 def volumes_are_not_confused(world: World) -> None:

@@ -12,9 +12,11 @@ from tests.client import only
 
 from ram9.protocol.messages import Rread, Rversion, Tclunk, Tgetattr, Tread
 from ram9.server import metrics
-from ram9.server.config import Address
+from ram9.server.config import Address, TemplateConfig, VolumeConfig
 from ram9.server.counters import Counters
 from ram9.server.metrics import METRICS, MetricsServer, registry_of
+from ram9.server.scratch import Template
+from ram9.server.volumes import TRUST, Policy, Volume, Volumes
 from ram9.storage.errors import Errno
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.limits import Limits
@@ -42,8 +44,22 @@ def counters() -> Counters:
 
 
 @pytest.fixture
-def server(filesystem: FileSystem, counters: Counters) -> Iterator[MetricsServer]:
-    server = MetricsServer(Address("127.0.0.1", 0), registry_of(only(filesystem), counters))
+def volumes(filesystem: FileSystem) -> Volumes:
+    """One that stays, and a template."""
+    volumes = only(filesystem)
+    config = TemplateConfig("scratch", LIMIT_BYTES, 10 * LIMIT_BYTES, 9, 60, 60, LIMIT_BYTES, 60)
+
+    def make(config: VolumeConfig, policy: Policy) -> Volume:
+        limits = Limits(config.size_bytes, config.inodes)
+        return Volume(config.name.encode(), FileSystem(limits, lambda: 1), policy)
+
+    volumes.templates[b"scratch"] = Template(config, TRUST, make, volumes.named, lambda: 0)
+    return volumes
+
+
+@pytest.fixture
+def server(volumes: Volumes, counters: Counters) -> Iterator[MetricsServer]:
+    server = MetricsServer(Address("127.0.0.1", 0), registry_of(volumes, counters))
     yield server
     server.close()
 
@@ -96,6 +112,21 @@ def test_space_adds_up_before_and_after_work(server: MetricsServer, filesystem: 
         assert page["ram9_used_bytes", VOLUME] == filesystem.budget.used_bytes
         assert page["ram9_limit_bytes", VOLUME] == LIMIT_BYTES
         assert page["ram9_used_inodes", VOLUME] == 2
+
+
+def test_scratch_volumes_are_shown_together(server: MetricsServer, volumes: Volumes) -> None:
+    """Each name would be a series of its own, for ever."""
+    together = (("volume", "scratch/*"),)
+    assert values(server)["ram9_volumes", together] == 0
+    assert values(server)["ram9_limit_bytes", together] == 0
+    for name in (b"a", b"b"):
+        volumes.find(b"scratch/" + name).open()
+    page = values(server)
+    assert page["ram9_volumes", together] == 2
+    assert page["ram9_limit_bytes", together] == page["ram9_size_bytes", together]
+    assert page["ram9_limit_bytes", together] == 2 * LIMIT_BYTES
+    assert page["ram9_used_inodes", together] == 2
+    assert {dict(labels).get("volume") for _, labels in page} == {None, "", "scratch/*"}
 
 
 def test_totals_are_those_that_were_counted(server: MetricsServer, counters: Counters) -> None:
