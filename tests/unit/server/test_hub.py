@@ -39,3 +39,25 @@ def test_one_large_frame_always_has_room(hub: Hub) -> None:
     assert not hub.has_room
     hub.held_bytes = 0
     assert hub.has_room
+
+
+class Shrinking:
+    """A transport that knows whether it was asked to be small."""
+
+    def __init__(self) -> None:
+        self.shrunk = 0
+
+    def shrink(self) -> None:
+        self.shrunk += 1
+
+
+def test_what_is_spare_is_let_go(hub: Hub) -> None:
+    used = hub.take_buffer(10)
+    hub.return_buffer(hub.take_buffer(10))
+    transport = Shrinking()
+    hub.transports[transport] = None  # type: ignore[index]
+    hub.shrink()
+    assert hub.buffers == []
+    assert transport.shrunk == 1
+    hub.return_buffer(used)
+    assert hub.arriving == 0

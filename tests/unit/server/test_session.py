@@ -1,6 +1,7 @@
 """One client's state."""
 
 import stat
+import sys
 
 import pytest
 from tests.client import ROOT, Client, Server
@@ -47,6 +48,21 @@ def test_clunking_gives_the_fid(client: Client) -> None:
     assert client.session.clunk(ROOT) is fid
     with pytest.raises(FileSystemError):
         client.session.clunk(ROOT)
+    client.server.verify()
+
+
+def test_a_table_of_fids_becomes_small_once_most_are_gone(client: Client) -> None:
+    file = client.create(b"file")
+    for number in range(100_000, 110_000):
+        client.call(Twalk(ROOT, number, ()))
+    for number in range(100_000, 110_000):
+        client.clunk(number)
+    before_bytes, fids = sys.getsizeof(client.session.fids), dict(client.session.fids)
+    client.session.shrink()
+    assert sys.getsizeof(client.session.fids) < before_bytes / 100
+    assert dict(client.session.fids) == fids
+    assert client.refused(Twalk(50, 51, ())) is Errno.EBADF
+    client.clunk(file)
     client.server.verify()
 
 
