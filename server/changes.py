@@ -56,7 +56,9 @@ class Changes:
         if volume is None:
             raise ConfigError(f"there is no volume {name!r}: choose one of {self._names()}")
         if volume.tenure is not None:
-            raise ConfigError(f"{name!r} is a scratch volume: these keep the size that was asked for")
+            raise ConfigError(
+                f"{name!r} is a scratch volume: these keep the size that was asked for"
+            )
         size_bytes = parse_size(_text(request, "size"), lambda: self._limit().size_bytes)
         inodes = volume.filesystem.budget.limit_inodes
         if request.get("inodes") is not None:
@@ -80,9 +82,7 @@ class Changes:
 
         ConfigError, and nothing is changed, if a volume cannot be had.
         """
-        have = {
-            volume.name.decode(): volume for volume in self._volumes if volume.tenure is None
-        }
+        have = {volume.name.decode(): volume for volume in self._volumes if volume.tenure is None}
         made: list[Volume] = []
         for wanted in new.volumes:
             if wanted.name not in have:
