@@ -11,6 +11,7 @@ from typing import Any, Final
 from tests.access_lists import access_list
 from tests.kernel.scenario import FULL, Scenario, run
 from tests.kernel.world import World
+from tests.oracle.side import ALICE, BOB
 from tests.other_user import OtherUser
 
 from ram9.storage.acls import GROUP, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ
@@ -55,7 +56,9 @@ def users_are_known(world: World) -> None:
     """Both databases are replaced for this namespace; the server looks when a user attaches."""
     passwd = ["root:x:0:0::/root:/bin/sh", "nobody:x:65534:65534::/:/bin/false"]
     group = ["root:x:0:", "nogroup:x:65534:", "team:x:200:user1001,user1002"]
-    for uid, gids in GROUPS.items():
+    group.append(f"drawn:x:{ALICE.groups[1]}:user{ALICE.uid},user{BOB.uid}")
+    everybody = GROUPS | {user.uid: list(user.groups) for user in (ALICE, BOB)}
+    for uid, gids in everybody.items():
         if uid:
             passwd.append(f"user{uid}:x:{uid}:{gids[0]}::/:/bin/sh")
             group.append(f"group{gids[0]}:x:{gids[0]}:")

@@ -2,10 +2,15 @@
 
 import os
 
-from tests.kernel.scenario import Scenario
+from tests.kernel.scenario import FULL, Scenario
 from tests.kernel.users import GROUPS, NOBODY, UNKNOWN_GROUP, declare
 from tests.kernel.world import World
+from tests.oracle.search import budget, fresh_seed
+from tests.oracle.soak import MOUNTS, search_mount
 from tests.other_user import OtherUser
+
+SECONDS = 60.0 if FULL else 5.0  # of each kind of mount
+CALLS = 300
 
 scenario = Scenario(
     "enforcement",
@@ -14,6 +19,18 @@ scenario = Scenario(
     expected_log=["attach refused"],
 )
 declare(scenario)
+
+
+def search_on(name: str) -> None:
+    def same(world: World) -> str:
+        return search_mount(world, name, fresh_seed(), *budget(SECONDS, CALLS))
+
+    same.__name__ = f"random calls give what they give on tmpfs with {name}"
+    scenario.fact(same, int(SECONDS) + 120)
+
+
+for name in MOUNTS:
+    search_on(name)
 
 
 @scenario.fact
