@@ -4,8 +4,8 @@ import signal
 import sys
 
 from ram9.server import arguments, asking, logs
-from ram9.server.config import ConfigError, require_memory
-from ram9.server.memory import MemoryFiles
+from ram9.server.config import ConfigError
+from ram9.server.memory import MemoryFiles, require_memory
 from ram9.server.ping import ping
 from ram9.server.reading import text_of
 
@@ -38,7 +38,7 @@ def main() -> int:
         memory = None  # the size was given in bytes, and there is nothing to compare it with
     try:
         if memory is not None:
-            require_memory(request, memory.size_bytes, memory.source)
+            require_memory(request, memory)
         uvloop.run(serve(request, files, memory))
     except ConfigError as refusal:
         return _refuse(str(refusal))

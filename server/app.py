@@ -7,19 +7,16 @@ import logging
 import resource
 import signal
 import socket
-import stat
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import count
 from typing import Final
 
 from ram9.protocol.constants import VERSION_9P2000_L
 from ram9.server.changes import Changes
 from ram9.server.chores import Chores
 from ram9.server.clients import Client, Journal
-from ram9.server.config import Address, Config, ConfigError, Rules, VolumeConfig
+from ram9.server.config import Address, Config, ConfigError
 from ram9.server.control import Control, open_listener
 from ram9.server.cooling import Cooling
 from ram9.server.counters import Counters
@@ -28,6 +25,7 @@ from ram9.server.hub import HELD_BYTES_MAX, Hub
 from ram9.server.lingering import has_spare_processor
 from ram9.server.listening import Listener, peer_of, prepare_client
 from ram9.server.logs import event
+from ram9.server.making import Making
 from ram9.server.memory import MemoryFiles, MemoryLimit
 from ram9.server.metrics import MetricsServer, registry_of
 from ram9.server.pressure import Pressure
@@ -36,15 +34,10 @@ from ram9.server.session import FID_BYTES, FIDS_TOTAL_MAX, Session
 from ram9.server.status import Status
 from ram9.server.templates import Templates
 from ram9.server.transport import ClientTransport
-from ram9.server.users import Users
 from ram9.server.version import VERSION
-from ram9.server.volumes import Policy, Volume, Volumes
+from ram9.server.volumes import Volumes
 from ram9.server.waiting import WaitingLocks
 from ram9.storage.budget import Allotment
-from ram9.storage.disk import Lenders
-from ram9.storage.errors import FileSystemError
-from ram9.storage.filesystem import FileSystem
-from ram9.storage.limits import Limits
 from ram9.storage.shrinking import keepers, shrink
 
 log = logging.getLogger("ram9")
@@ -56,7 +49,6 @@ ACCEPTS_MAX: Final = 64  # new clients at a time, so that the others are not kep
 ACCEPT_AGAIN_SECONDS: Final = 1.0
 HELD_BYTES_MIN: Final = 16 << 20  # with less, a few large requests could not arrive
 FIDS_TOTAL_MIN: Final = 1 << 16
-THREADS_MAX: Final = 32  # beyond it, volumes have nobody who makes memory ready for them
 WATCHED_AT_ONCE: Final = 64  # volumes
 FULL_AGAIN: Final = 0.9  # below this share of its limit, a disk that was full is no longer
 
@@ -76,30 +68,25 @@ class Server:
         """
         self._loop = loop
         self._client_cache = config.client_cache
-        self._users = Users(time.monotonic)
         self.counters = Counters()
         self._waiting_locks = WaitingLocks(self.counters, config.lock_wait_seconds, time.monotonic)
-        # Counting up from the microseconds since 1970, for all volumes: a later start never uses a
-        # number again, which clients may still have in a cache.
-        self._numbers = count(time.time_ns() // 1000)
-        self._lenders: Lenders = {}
         self.allotment = Allotment()
+        self._making = making = Making(self.allotment)
         self.pressure: Pressure | None = None
         self.clients: dict[ClientTransport, Client] = {}
         self._control: Control | None = None
-        self.volumes = Volumes(map(self._volume, config.volumes))
+        self.volumes = Volumes(map(making.volume, config.volumes))
         self._chores = Chores(loop.call_soon, time.perf_counter_ns)
         self._templates = Templates(
             config.templates,
             self.volumes,
-            lambda template: self._policy(template.rules),
-            self._volume,
+            making,
             self._chores,
             time.monotonic,
         )
         self._hub = Hub(
             loop,
-            self._lenders,
+            making.lenders,
             held_bytes_max(config.memory_bytes, memory_bytes),
             lingers=has_spare_processor(),
         )
@@ -136,7 +123,7 @@ class Server:
             self.volumes,
             config,
             files.limit,
-            self._volume,
+            self._making.volume,
             on_less=self._shed,
             on_read_only=self._protect,
         )
@@ -300,33 +287,6 @@ class Server:
                 and standing.used_inodes < FULL_AGAIN * standing.limit_inodes
             ):
                 volume.is_full = False
-
-    def _policy(self, rules: Rules) -> Policy:
-        checks = rules.policy == "enforce"
-        return Policy(self._users.credentials if checks else None, rules.squash)
-
-    def _volume(self, config: VolumeConfig, policy: Policy | None = None) -> Volume:
-        limits, rules = Limits(size_bytes=config.size_bytes, inodes=config.inodes), config.rules
-        try:
-            filesystem = FileSystem(
-                limits,
-                time.time_ns,
-                self._numbers,
-                self._lenders,
-                self.allotment,
-                backing=config.backing,
-            )
-        except (FileSystemError, OSError, OverflowError, ValueError) as error:
-            raise ConfigError(
-                f"the volume {config.name!r} of {config.size_bytes} bytes and {config.inodes} "
-                f"inodes cannot be made: {error}; choose another size or number of inodes"
-            ) from error
-        if has_spare_processor() and threading.active_count() < THREADS_MAX:
-            filesystem.disk.populate_ahead()
-        root = filesystem.root
-        root.uid, root.gid, root.mode = rules.uid, rules.gid, stat.S_IFDIR | rules.mode
-        policy = self._policy(rules) if policy is None else policy
-        return Volume(config.name.encode(), filesystem, policy, read_only=rules.read_only)
 
     def _give_back_heap(self) -> None:
         """Return what the heap holds and nobody needs, in a second without requests."""

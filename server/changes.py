@@ -13,10 +13,9 @@ from ram9.server.config import (
     default_inodes,
     parse_inodes,
     parse_size,
-    require_memory,
 )
 from ram9.server.logs import event, printable
-from ram9.server.memory import MemoryLimit
+from ram9.server.memory import MemoryLimit, require_memory
 from ram9.server.volumes import Volume, Volumes
 
 log = logging.getLogger("ram9")
@@ -56,9 +55,7 @@ class Changes:
         if volume is None:
             raise ConfigError(f"there is no volume {name!r}: choose one of {self._names()}")
         if volume.tenure is not None:
-            raise ConfigError(
-                f"{name!r} is a scratch volume: these keep the size that was asked for"
-            )
+            raise ConfigError(f"{name!r} is a scratch volume: these keep the size they were given")
         size_bytes = parse_size(_text(request, "size"), lambda: self._limit().size_bytes)
         inodes = volume.filesystem.budget.limit_inodes
         if request.get("inodes") is not None:
@@ -151,7 +148,6 @@ class Changes:
         """Refuse sizes that the configuration would not have been allowed to have."""
         if self.config.overcommit:
             return
-        limit = self._limit()
         volumes = tuple(
             replace(
                 volume,
@@ -162,7 +158,7 @@ class Changes:
             )
             for volume in self.config.volumes
         )
-        require_memory(replace(self.config, volumes=volumes), limit.size_bytes, limit.source)
+        require_memory(replace(self.config, volumes=volumes), self._limit())
 
     def _names(self) -> str:
         names = sorted(printable(volume.name) or "/" for volume in self._volumes)

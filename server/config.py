@@ -53,7 +53,6 @@ DEFAULT_POLICY: Final = "trust"
 ID_MAX: Final = 2**32 - 2  # the last one is nobody's (chown(2))
 NOBODY_ID: Final = 65534  # the overflow ids (kernel/sys.c), which are nobody's on any Linux
 VOLUME_NAME_CHARACTERS_MAX: Final = 64
-TERMS_MAX: Final = 8  # of a sum that is shown
 
 _UNITS: Final[dict[str, int]] = {
     "": 1,
@@ -324,25 +323,6 @@ def parse_mode(text: str) -> int:
     if not _MODE.fullmatch(text) or int(text, 8) > MODE_MAX:
         raise ConfigError(f"mode {text!r} is not one: write it in octal digits, such as 0755")
     return int(text, 8)
-
-
-def require_memory(config: Config, memory_bytes: int, source: str) -> None:
-    """Refuse volumes that come to more than *memory_bytes*, unless *config* says that they may.
-
-    *source* is what says how much memory there is.
-    """
-    if config.overcommit or config.memory_bytes <= memory_bytes:
-        return
-    largest = sorted(config.in_memory, reverse=True)
-    terms = [f"{size_bytes} ({name})" for size_bytes, name in largest[:TERMS_MAX]]
-    others = largest[TERMS_MAX:]
-    if others:
-        terms.append(f"{sum(size_bytes for size_bytes, _ in others)} ({len(others)} others)")
-    raise ConfigError(
-        f"{config.path}: the sizes {' + '.join(terms)} = {config.memory_bytes} bytes are more than "
-        f"the {memory_bytes} that this process may use, as {source} says: choose smaller ones, or "
-        "write overcommit = true"
-    )
 
 
 def default_inodes(size_bytes: int) -> int:

@@ -4,11 +4,8 @@ The keys of the file are the options of the command line, without their dashes i
 are tables. Nothing here does I/O.
 """
 
-import difflib
-import re
-import tomllib
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from ram9.server.config import (
     COUNT_MAX,
@@ -50,29 +47,12 @@ from ram9.server.config import (
     require_local,
     require_one_of,
 )
-from ram9.server.toml_lines import Path, lines_of
+from ram9.server.toml_tables import File, KindError, Table
 from ram9.storage.backing import Backing, Kind
 
-# What a server may be asked to read while it serves. tomllib takes time that grows with the square
-# of the number of dots in a key, which ends with its line.
-CONFIG_BYTES_MAX: Final = 256 << 10
-LINE_CHARACTERS_MAX: Final = 1024
 TEXT_CHARACTERS_MAX: Final = 256  # of one value
 
-_WHERE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
-
 MemoryBytes = Callable[[], int]
-T = TypeVar("T")
-
-# What TOML calls the types that tomllib makes of it.
-_KINDS: Final = {
-    str: "a string",
-    bool: "a boolean",
-    int: "an integer",
-    float: "a float",
-    list: "an array",
-    dict: "a table",
-}
 
 
 def parse_config(text: str, path: str, memory_bytes: MemoryBytes) -> Config:
@@ -81,140 +61,11 @@ def parse_config(text: str, path: str, memory_bytes: MemoryBytes) -> Config:
     *memory_bytes* is for sizes that are a percentage, as for parse_size. Raises ConfigError, whose
     text begins with the path and the line.
     """
-    file = _File(text, path)
+    file = File(text, path)
     return _config(file.table(), path, memory_bytes)
 
 
-class _File:
-    """The text of a configuration, and what it means to TOML."""
-
-    def __init__(self, text: str, path: str) -> None:
-        self._text = text
-        self._path = path
-        self._lines: dict[Path, int] | None = None
-        self._check_size()
-        try:
-            self._values = tomllib.loads(text)
-        except RecursionError:
-            raise ConfigError(f"{path}: arrays and tables are nested too deeply") from None
-        except ValueError as error:  # also of numbers that are too long
-            raise self._syntax_error(str(error)) from None
-
-    def table(self) -> "_Table":
-        """The whole."""
-        return _Table(self, (), self._values)
-
-    def mistake(self, path: Path, sentence: str) -> ConfigError:
-        """A refusal of what is at *path*, or else of what it is in."""
-        return ConfigError(f"{self._path}:{self.line(path)}: {sentence}")
-
-    def line(self, path: Path) -> int:
-        """On which line is what is at *path*, or else what it is in."""
-        if self._lines is None:
-            self._lines = lines_of(self._text)
-        while path not in self._lines:
-            path = path[:-1]
-        return self._lines[path]
-
-    def _check_size(self) -> None:
-        if len(self._text) > CONFIG_BYTES_MAX:
-            raise ConfigError(f"{self._path}: is larger than {CONFIG_BYTES_MAX} bytes")
-        for number, line in enumerate(self._text.split("\n"), start=1):
-            if len(line) > LINE_CHARACTERS_MAX:
-                raise ConfigError(
-                    f"{self._path}:{number}: the line is longer than {LINE_CHARACTERS_MAX} "
-                    "characters"
-                )
-
-    def _syntax_error(self, sentence: str) -> ConfigError:
-        where = _WHERE.search(sentence)
-        line = self._text.count("\n") + 1
-        if where is not None:
-            sentence = sentence[: where.start()]
-            if where[1]:
-                line = int(where[1])
-                sentence += f" at column {where[2]}"
-        return ConfigError(f"{self._path}:{line}: this is not TOML: {sentence}")
-
-
-class _Table:
-    """One table of the file, whose keys are taken one by one; ``end`` refuses what is left."""
-
-    def __init__(self, file: _File, path: Path, values: dict[str, Any]) -> None:
-        self._file = file
-        self._path = path
-        self._values = values
-        self._known: set[str] = set()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._values
-
-    def take(self, key: str, read: Callable[[Any], T], default: T) -> T:
-        """What *read* makes of the value of *key*, which may refuse it; *default* without one."""
-        self._known.add(key)
-        return self._read((key,), self._values[key], read) if key in self else default
-
-    def need(self, key: str, read: Callable[[Any], T]) -> T:
-        """As take, of what must be there."""
-        if key not in self:
-            raise self.mistake(key, f"{self._title()} has no {key}")
-        self._known.add(key)
-        return self._read((key,), self._values[key], read)
-
-    def each(self, key: str, read: Callable[[Any], T], default: tuple[T, ...]) -> tuple[T, ...]:
-        """As take, of one value or of an array of them."""
-        values = self.take(key, lambda value: value, None)
-        if values is None or values == []:
-            return default
-        if not isinstance(values, list):
-            return (self._read((key,), values, read),)
-        return tuple(self._read((key, index), value, read) for index, value in enumerate(values))
-
-    def tables(self, key: str) -> list["_Table"]:
-        """The tables of an array, which may be none."""
-        none: list[dict[str, Any]] = []
-        return [
-            _Table(self._file, (*self._path, key, index), values)
-            for index, values in enumerate(self.take(key, _tables, none))
-        ]
-
-    def mistake(self, key: str, sentence: str) -> ConfigError:
-        """A refusal of *key*, or of the table that should have it."""
-        return self._file.mistake((*self._path, key), sentence)
-
-    def line(self, key: str) -> int:
-        """On which line *key* is, or else the table that should have it."""
-        return self._file.line((*self._path, key))
-
-    def end(self) -> None:
-        """Refuse the first key that was not taken."""
-        for key in self._values:
-            if key not in self._known:
-                close = difflib.get_close_matches(key, sorted(self._known), 1)
-                hint = f": is {close[0]} meant?" if close else ""
-                raise self.mistake(key, f"{self._title()} has no key {key[:64]!r}{hint}")
-
-    def _read(self, path: Path, value: Any, read: Callable[[Any], T]) -> T:
-        try:
-            return read(value)
-        except _KindError as error:
-            sentence = f"{path[0]} must be {error}"
-        except ConfigError as error:
-            sentence = str(error)
-        raise self._file.mistake((*self._path, *path), sentence)
-
-    def _title(self) -> str:
-        return f"[[{self._path[0]}]]" if self._path else "the configuration"
-
-
-class _KindError(Exception):
-    """A value is of another type than its key has; the text says what it must be and is."""
-
-    def __init__(self, wanted: str, value: object) -> None:
-        super().__init__(f"{wanted}, and is {_KINDS.get(type(value), 'a date or time')}")
-
-
-def _config(table: _Table, path: str, memory_bytes: MemoryBytes) -> Config:
+def _config(table: Table, path: str, memory_bytes: MemoryBytes) -> Config:
     listen = table.each("listen", _address, (DEFAULT_LISTEN,))
     usual: Address | None = DEFAULT_METRICS
     metrics = table.take("metrics", _metrics, usual)
@@ -249,9 +100,9 @@ def _config(table: _Table, path: str, memory_bytes: MemoryBytes) -> Config:
     return config
 
 
-def _check_names(table: _Table) -> None:
+def _check_names(table: Table) -> None:
     """Refuse two of one name, and a template without one."""
-    seen: dict[str, _Table] = {}
+    seen: dict[str, Table] = {}
     for inner in (*table.tables("volume"), *table.tables("scratch")):
         name = inner.take("name", _text, "")
         first = seen.setdefault(name, inner)
@@ -261,7 +112,7 @@ def _check_names(table: _Table) -> None:
             raise inner.mistake("name", f"two volumes have {what}: the first is on line {line}")
 
 
-def _template(table: _Table, memory_bytes: MemoryBytes) -> TemplateConfig:
+def _template(table: Table, memory_bytes: MemoryBytes) -> TemplateConfig:
     def size(value: Any) -> int:
         return parse_size(_quantity(value), memory_bytes)
 
@@ -301,7 +152,7 @@ def _template_name(value: Any) -> str:
 
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _KindError("an integer", value)
+        raise KindError("an integer", value)
     if not 1 <= value <= COUNT_MAX:
         raise ConfigError(f"{value} is not from 1 to {COUNT_MAX} volumes")
     return value
@@ -314,7 +165,7 @@ def _require_local(listen: Iterable[Address]) -> None:
         raise ConfigError(str(error).replace("--allow-remote", "allow-remote = true")) from None
 
 
-def _volumes(table: _Table, memory_bytes: MemoryBytes) -> tuple[VolumeConfig, ...]:
+def _volumes(table: Table, memory_bytes: MemoryBytes) -> tuple[VolumeConfig, ...]:
     volumes = []
     total_bytes = 0
     for inner in table.tables("volume"):
@@ -328,7 +179,7 @@ def _volumes(table: _Table, memory_bytes: MemoryBytes) -> tuple[VolumeConfig, ..
     return tuple(volumes)
 
 
-def _volume(table: _Table, memory_bytes: MemoryBytes) -> VolumeConfig:
+def _volume(table: Table, memory_bytes: MemoryBytes) -> VolumeConfig:
     size_bytes = table.need("size", lambda value: parse_size(_quantity(value), memory_bytes))
     volume = VolumeConfig(
         name=table.take("name", lambda value: parse_volume_name(_text(value)), ""),
@@ -341,7 +192,7 @@ def _volume(table: _Table, memory_bytes: MemoryBytes) -> VolumeConfig:
     return volume
 
 
-def _rules(table: _Table) -> Rules:
+def _rules(table: Table) -> Rules:
     usual = Rules()
     return Rules(
         policy=table.take("policy", _one_of("policy", POLICIES), usual.policy),
@@ -353,7 +204,7 @@ def _rules(table: _Table) -> Rules:
     )
 
 
-def _squash(table: _Table) -> Squash | None:
+def _squash(table: Table) -> Squash | None:
     who = table.take("squash", _one_of("squash", SQUASHES), "none")
     uid = table.take("squash-uid", _id, NOBODY_ID)
     gid = table.take("squash-gid", _id, NOBODY_ID)
@@ -367,7 +218,7 @@ def _squash(table: _Table) -> Squash | None:
     return Squash(uid, gid, everybody=who == "all")
 
 
-def _backing(table: _Table) -> Backing:
+def _backing(table: Table) -> Backing:
     kind = Kind(table.take("memory", _one_of("memory", tuple(Kind)), str(Kind.PAGEABLE)))
     directory = table.take("path", _directory, "")
     if (kind is Kind.FILE) != bool(directory):
@@ -386,7 +237,7 @@ def _directory(value: Any) -> str:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise _KindError("a string", value)
+        raise KindError("a string", value)
     if len(value) > TEXT_CHARACTERS_MAX:
         raise ConfigError(f"a text of {len(value)} characters is too long to mean anything here")
     return value
@@ -394,14 +245,14 @@ def _text(value: Any) -> str:
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _KindError("true or false", value)
+        raise KindError("true or false", value)
     return value
 
 
 def _quantity(value: Any) -> str:
     """A text as the command line has it, of a string or an integer."""
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise _KindError("a string or an integer", value)
+        raise KindError("a string or an integer", value)
     return _text(str(value))
 
 
@@ -419,13 +270,13 @@ def _keep_warm(value: Any) -> int:
 
 def _integer(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _KindError("an integer", value)
+        raise KindError("an integer", value)
     return str(value)
 
 
 def _id(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _KindError("an integer", value)
+        raise KindError("an integer", value)
     if not 0 <= value <= ID_MAX:
         raise ConfigError(f"{value} is no number of a user or a group: they go from 0 to {ID_MAX}")
     return value
@@ -437,7 +288,7 @@ def _one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
 
 def _address(value: Any) -> Address:
     if not isinstance(value, str):
-        raise _KindError("a string or an array of strings", value)
+        raise KindError("a string or an array of strings", value)
     return parse_address(_text(value), DEFAULT_PORT)
 
 
@@ -447,9 +298,3 @@ def _control(value: Any) -> Address | None:
 
 def _metrics(value: Any) -> Address | None:
     return parse_metrics(_text(value))
-
-
-def _tables(value: Any) -> list[dict[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(inner, dict) for inner in value):
-        raise _KindError("tables, each with its name in two brackets", value)
-    return value

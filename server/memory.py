@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from ram9.server.config import ConfigError
+from ram9.server.config import Config, ConfigError
 
 PAGE_BYTES: Final = 4096
 
@@ -23,6 +23,8 @@ PAGE_BYTES: Final = 4096
 RESERVE_SHARE: Final = 16
 RESERVE_BYTES_MIN: Final = 32 << 20
 RESERVE_BYTES_MAX: Final = 1 << 30
+
+TERMS_MAX: Final = 8  # of a sum that is shown
 
 _UNLIMITED_BYTES_MIN: Final = 1 << 62
 """Version 1 has no word for "no limit": it shows 2**63 rounded down to a page."""
@@ -221,4 +223,20 @@ def _unknown(reason: str) -> ConfigError:
     return ConfigError(
         f"cannot tell how much memory this process may use, because {reason}: "
         "give --size in bytes, such as --size 1GiB"
+    )
+
+
+def require_memory(config: Config, limit: MemoryLimit) -> None:
+    """Refuse volumes that come to more than *limit*, unless *config* says that they may."""
+    if config.overcommit or config.memory_bytes <= limit.size_bytes:
+        return
+    largest = sorted(config.in_memory, reverse=True)
+    terms = [f"{size_bytes} ({name})" for size_bytes, name in largest[:TERMS_MAX]]
+    others = largest[TERMS_MAX:]
+    if others:
+        terms.append(f"{sum(size_bytes for size_bytes, _ in others)} ({len(others)} others)")
+    raise ConfigError(
+        f"{config.path}: the sizes {' + '.join(terms)} = {config.memory_bytes} bytes are more than "
+        f"the {limit.size_bytes} that this process may use, as {limit.source} says: "
+        "choose smaller ones, or write overcommit = true"
     )

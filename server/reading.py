@@ -1,7 +1,7 @@
 """Reads the configuration file."""
 
 from ram9.server.config import ConfigError
-from ram9.server.config_file import CONFIG_BYTES_MAX
+from ram9.server.toml_tables import CONFIG_BYTES_MAX
 
 
 def text_of(path: str) -> str:

@@ -3,10 +3,10 @@
 import logging
 
 from ram9.server.changes import Changes
-from ram9.server.config import ConfigError, require_memory
+from ram9.server.config import ConfigError
 from ram9.server.config_file import parse_config
 from ram9.server.logs import event
-from ram9.server.memory import MemoryFiles
+from ram9.server.memory import MemoryFiles, require_memory
 from ram9.server.reading import text_of
 
 log = logging.getLogger("ram9")
@@ -24,8 +24,7 @@ def reload_config(changes: Changes, files: MemoryFiles) -> None:
     try:
         new = parse_config(text_of(path), path, lambda: files.limit().size_bytes)
         if not new.overcommit:
-            limit = files.limit()
-            require_memory(new, limit.size_bytes, limit.source)
+            require_memory(new, files.limit())
         changes.reload(new)
     except ConfigError as error:
         event(log, logging.ERROR, "reload refused", reason=error)

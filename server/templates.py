@@ -5,40 +5,44 @@ A volume may have a million files, and clients with a million fids in it: it goe
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Final, Protocol
 
 from ram9.server.chores import Chores
-from ram9.server.config import TemplateConfig, VolumeConfig
+from ram9.server.config import Rules, TemplateConfig, VolumeConfig
 from ram9.server.logs import event
-from ram9.server.scratch import Make, Over, Template
+from ram9.server.scratch import Over, Template
 from ram9.server.volumes import Policy, User, Volume, Volumes
 from ram9.storage.dismantling import dismantle
 
 log: Final = logging.getLogger("ram9")
 
-PolicyOf = Callable[[TemplateConfig], Policy]
+
+class Maker(Protocol):
+    """Makes volumes: see making.py."""
+
+    def policy(self, rules: Rules) -> Policy:
+        """Who users are, and whether they are checked."""
+
+    def volume(self, config: VolumeConfig, policy: Policy | None = None) -> Volume:
+        """A new volume; ConfigError."""
 
 
 class Templates:
-    """Has the volumes of templates made by *make*, and ends them.
-
-    *policy_of* gives the policy of a template, *clock* the time in seconds.
-    """
+    """Has the volumes of templates made by *making*, and ends them; *clock* tells the seconds."""
 
     def __init__(
         self,
         configs: Iterable[TemplateConfig],
         volumes: Volumes,
-        policy_of: PolicyOf,
-        make: Make,
+        making: Maker,
         chores: Chores,
         clock: Callable[[], float],
     ) -> None:
-        self._make = make
+        self._making = making
         self._chores = chores
         self._is_sweeping = False
         self._templates = [
-            Template(config, policy_of(config), self._made, volumes.named, clock)
+            Template(config, making.policy(config.rules), self._made, volumes.named, clock)
             for config in configs
         ]
         for template in self._templates:
@@ -60,7 +64,7 @@ class Templates:
             self._is_sweeping = False
 
     def _made(self, config: VolumeConfig, policy: Policy) -> Volume:
-        volume = self._make(config, policy)
+        volume = self._making.volume(config, policy)
         event(
             log,
             logging.INFO,

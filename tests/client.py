@@ -57,7 +57,7 @@ from ram9.protocol.messages import (
     decode_entries,
 )
 from ram9.server.chores import TURN_NS, Chores
-from ram9.server.config import Squash, TemplateConfig, VolumeConfig
+from ram9.server.config import Rules, Squash, TemplateConfig, VolumeConfig
 from ram9.server.connection import Arrival, Connection, Piece
 from ram9.server.counters import Counters
 from ram9.server.fids import Fid
@@ -95,6 +95,22 @@ class Clock:
 def only(filesystem: FileSystem) -> Volumes:
     """The volumes of a server that has nothing else."""
     return Volumes([Volume(DEFAULT_NAME, filesystem)])
+
+
+class ClockedMaking:
+    """Makes volumes whose time is that of *clock*."""
+
+    def __init__(self, clock: Callable[[], int], credentials_of: CredentialsOf | None) -> None:
+        self._clock = clock
+        self._credentials_of = credentials_of
+
+    def policy(self, rules: Rules) -> Policy:
+        return Policy(self._credentials_of, rules.squash)
+
+    def volume(self, config: VolumeConfig, policy: Policy | None = None) -> Volume:
+        limits = Limits(config.size_bytes, config.inodes)
+        filesystem = FileSystem(limits, self._clock, backing=config.backing)
+        return Volume(config.name.encode(), filesystem, policy or self.policy(config.rules))
 
 
 class Server:
@@ -143,8 +159,7 @@ class Server:
         self.templates = Templates(
             [config],
             self.volumes,
-            lambda template: Policy(credentials_of, template.rules.squash),
-            self._make,
+            ClockedMaking(self.clock, credentials_of),
             Chores(self._soon.append, partial(next, count(0, TURN_NS // 2))),
             lambda: self.clock.now_ns / NS,
         )
@@ -158,11 +173,6 @@ class Server:
         """Let all chores come to their end."""
         while self._soon:
             self._soon.pop()()
-
-    def _make(self, config: VolumeConfig, policy: Policy) -> Volume:
-        limits = Limits(config.size_bytes, config.inodes)
-        filesystem = FileSystem(limits, self.clock, backing=config.backing)
-        return Volume(config.name.encode(), filesystem, policy)
 
     def protect(self, name: bytes) -> None:
         """Make a volume read only, for all who have it attached, too."""

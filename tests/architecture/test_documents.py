@@ -12,7 +12,7 @@ from benchmarks.__main__ import parser as benchmarks_parser
 from ram9.server.app import DRAIN_SECONDS_MAX, mount_line
 from ram9.server.arguments import AskResize, AskStatus, Ping, parse_arguments
 from ram9.server.config import DEFAULT_KEEP_WARM_SECONDS, DEFAULT_LOCK_WAIT_SECONDS, Address, Config
-from ram9.server.config_file import CONFIG_BYTES_MAX, LINE_CHARACTERS_MAX, parse_config
+from ram9.server.config_file import parse_config
 from ram9.server.hub import HELD_BYTES_MAX, SCARCE_BATCH_BYTES
 from ram9.server.listening import (
     KEEPALIVE_IDLE_SECONDS,
@@ -30,6 +30,7 @@ from ram9.server.session import (
     VALUES_BYTES_MAX,
     VALUES_TOTAL_BYTES_MAX,
 )
+from ram9.server.toml_tables import CONFIG_BYTES_MAX, LINE_CHARACTERS_MAX
 from ram9.server.transport import FRAME_SECONDS_MAX
 from ram9.server.users import USERS_MAX
 from ram9.server.waiting import WAITING_MAX, WAITING_TOTAL_MAX

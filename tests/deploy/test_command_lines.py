@@ -18,8 +18,9 @@ from tests.deploy.files import (
 )
 
 from ram9.server.arguments import Ping, parse_arguments
-from ram9.server.config import Address, Config, require_memory
+from ram9.server.config import Address, Config
 from ram9.server.config_file import parse_config
+from ram9.server.memory import MemoryLimit, require_memory
 from ram9.server.version import VERSION
 
 IMAGE = f"ram9:{VERSION}"
@@ -56,7 +57,7 @@ def test_a_command_is_understood(source: str, words: list[str]) -> None:
 
 def test_the_example_of_a_configuration_is_understood() -> None:
     config = parse_config((DEPLOY / "ram9.toml").read_text(), "ram9.toml", lambda: 1 << 30)
-    require_memory(config, 1 << 30, "/proc/meminfo")
+    require_memory(config, MemoryLimit(1 << 30, "/proc/meminfo"))
     assert [volume.name for volume in config.volumes] == ["", "builds", "public"]
 
 

@@ -15,9 +15,10 @@ from ram9.server.config import (
     Squash,
     TemplateConfig,
     VolumeConfig,
-    require_memory,
 )
-from ram9.server.config_file import CONFIG_BYTES_MAX, LINE_CHARACTERS_MAX, parse_config
+from ram9.server.config_file import parse_config
+from ram9.server.memory import MemoryLimit, require_memory
+from ram9.server.toml_tables import CONFIG_BYTES_MAX, LINE_CHARACTERS_MAX
 from ram9.storage.backing import Backing, Kind
 
 GIB = 1 << 30
@@ -162,7 +163,7 @@ def test_everything_can_be_said() -> None:
             TemplateConfig("small", 1 << 20, 1 << 20, 1, 60, 60, 1 << 20, 60),
         ),
     )
-    assert len(fields(Config)) == 11, "say new ones above, too"
+    assert len(fields(Config)) == 12, "say new ones above, too"
 
 
 def test_one_address_needs_no_brackets() -> None:
@@ -299,9 +300,9 @@ def test_a_key_of_many_parts_takes_no_time() -> None:
 
 def test_sizes_beyond_the_memory_are_refused_with_the_arithmetic() -> None:
     config = parsed(ONE + "[[volume]]\nname = 'builds'\nsize = '2GiB'")
-    require_memory(config, config.memory_bytes, "/proc/meminfo")
+    require_memory(config, MemoryLimit(config.memory_bytes, "/proc/meminfo"))
     with pytest.raises(ConfigError) as refusal:
-        require_memory(config, config.memory_bytes - 1, "/proc/meminfo")
+        require_memory(config, MemoryLimit(config.memory_bytes - 1, "/proc/meminfo"))
     assert str(refusal.value) == (
         "ram9.toml: the sizes 2147483648 (builds) + 1048576 (the one without a name) = "
         "2148532224 bytes are more than the 2148532223 that this process may use, as "
@@ -311,24 +312,24 @@ def test_sizes_beyond_the_memory_are_refused_with_the_arithmetic() -> None:
 
 def test_what_lies_in_a_file_may_be_larger_than_the_memory() -> None:
     config = parsed(ONE + "name = 'a'\nmemory = 'file'\npath = '/tmp'\n" + ONE)
-    require_memory(config, 1 << 20, "/proc/meminfo")
+    require_memory(config, MemoryLimit(1 << 20, "/proc/meminfo"))
 
 
 def test_all_that_a_template_can_have_counts() -> None:
     with pytest.raises(ConfigError) as refusal:
-        require_memory(parsed(SCRATCH + ONE), 4 * GIB, "/proc/meminfo")
+        require_memory(parsed(SCRATCH + ONE), MemoryLimit(4 * GIB, "/proc/meminfo"))
     assert "4294967296 (all of scratch) + 1048576 (the one without a name)" in str(refusal.value)
 
 
 def test_many_volumes_are_summed_up() -> None:
     text = "".join(f"{ONE}name = 'v{number}'\n" for number in range(100))
     with pytest.raises(ConfigError) as refusal:
-        require_memory(parsed(text), 1, "/proc/meminfo")
+        require_memory(parsed(text), MemoryLimit(1, "/proc/meminfo"))
     assert f"+ {92 << 20} (92 others) = {100 << 20} bytes" in str(refusal.value)
 
 
 def test_overcommitting_can_be_wanted() -> None:
-    require_memory(parsed("overcommit = true\n" + ONE), 1, "/proc/meminfo")
+    require_memory(parsed("overcommit = true\n" + ONE), MemoryLimit(1, "/proc/meminfo"))
 
 
 @given(st.text() | st.text("[]{}=,.'\"\n#ab1 "))

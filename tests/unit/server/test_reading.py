@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ram9.server.config import ConfigError
-from ram9.server.config_file import CONFIG_BYTES_MAX
 from ram9.server.reading import text_of
+from ram9.server.toml_tables import CONFIG_BYTES_MAX
 
 
 def refusal(path: Path) -> str:

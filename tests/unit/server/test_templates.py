@@ -6,21 +6,20 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.client import ClockedMaking
 
 from ram9.protocol.constants import MSIZE_MAX, NOFID
 from ram9.protocol.messages import Tattach, Tversion, Twalk
 from ram9.server.chores import Chores
-from ram9.server.config import TemplateConfig, VolumeConfig
+from ram9.server.config import TemplateConfig
 from ram9.server.connection import Connection
 from ram9.server.counters import Counters
 from ram9.server.session import Session
 from ram9.server.templates import Templates
-from ram9.server.volumes import Policy, Volume, Volumes
-from ram9.storage.filesystem import FileSystem
-from ram9.storage.limits import Limits
+from ram9.server.volumes import Volumes
 
 MIB = 1 << 20
-CONFIG = TemplateConfig("scratch", 64 * MIB, 1 << 40, 10_000, 3600, 60, 64 * MIB, 3600)
+CONFIG = TemplateConfig("scratch", 1 << 30, 1 << 40, 10_000, 3600, 60, 64 * MIB, 3600)
 
 
 class Host:
@@ -35,8 +34,7 @@ class Host:
         self.templates = Templates(
             [CONFIG],
             self.volumes,
-            lambda _: Policy(),
-            make,
+            ClockedMaking(lambda: 0, None),
             Chores(self.soon.append, time.process_time_ns),
             lambda: self.now,
         )
@@ -65,11 +63,6 @@ class Host:
             self.longest_seconds = max(self.longest_seconds, time.process_time() - start)
             turns += 1
         return turns
-
-
-def make(config: VolumeConfig, policy: Policy) -> Volume:
-    limits = Limits(config.size_bytes, 1 << 20)
-    return Volume(config.name.encode(), FileSystem(limits, lambda: 0), policy)
 
 
 @pytest.fixture
@@ -130,7 +123,7 @@ def test_a_client_with_many_fids_is_told_in_portions(host: Host) -> None:
 
 
 def test_a_volume_with_many_files_goes_in_portions(host: Host) -> None:
-    session = host.session(b"scratch/job?size=64MiB")
+    session = host.session(b"scratch/job?size=1GiB")
     filesystem = host.volumes.named[b"scratch/job"].filesystem
     for number in range(100_000):
         filesystem.create(filesystem.root, b"%d" % number, 0o644, 0, 0)

@@ -34,7 +34,9 @@ VOLUMES = Volumes([DEFAULT, BUILDS])
 def test_the_first_name_is_a_volume_or_leads_into_the_default_one(
     aname: bytes, expected: tuple[Volume, list[bytes]]
 ) -> None:
-    assert VOLUMES.find(aname) == expected
+    place = VOLUMES.find(aname)
+    assert (place.open(), place.way) == expected
+    assert (place.name, place.policy) == (expected[0].name, expected[0].policy)
 
 
 @pytest.mark.parametrize("aname", [b"", b"/", b"other", b"other/builds"])
