@@ -21,7 +21,7 @@ from ram9.server.control import Control, open_listener
 from ram9.server.cooling import Cooling
 from ram9.server.counters import Counters
 from ram9.server.heap import Heap
-from ram9.server.hub import HELD_BYTES_MAX, Hub
+from ram9.server.hub import Hub
 from ram9.server.lingering import has_spare_processor
 from ram9.server.listening import Listener, peer_of, prepare_client
 from ram9.server.logs import event
@@ -30,7 +30,8 @@ from ram9.server.memory import MemoryFiles, MemoryLimit
 from ram9.server.metrics import MetricsServer, registry_of
 from ram9.server.pressure import Pressure
 from ram9.server.reloading import reload_config
-from ram9.server.session import FID_BYTES, FIDS_TOTAL_MAX, Session
+from ram9.server.session import Session
+from ram9.server.shares import fids_total_max, held_bytes_max
 from ram9.server.status import Status
 from ram9.server.templates import Templates
 from ram9.server.transport import ClientTransport
@@ -47,8 +48,6 @@ DRAIN_SECONDS_MAX: Final = 5.0
 SWEEP_SECONDS: Final = 1.0
 ACCEPTS_MAX: Final = 64  # new clients at a time, so that the others are not kept waiting
 ACCEPT_AGAIN_SECONDS: Final = 1.0
-HELD_BYTES_MIN: Final = 16 << 20  # with less, a few large requests could not arrive
-FIDS_TOTAL_MIN: Final = 1 << 16
 WATCHED_AT_ONCE: Final = 64  # volumes
 FULL_AGAIN: Final = 0.9  # below this share of its limit, a disk that was full is no longer
 
@@ -139,12 +138,8 @@ class Server:
         )
         listener = open_listener(config.control)
         if listener is not None:
-            self._control = Control(
-                listener,
-                {"status": lambda _request, _peer: status.lines(), "resize": changes.resize},
-                frozenset({"resize"}),
-                self._report_bug,
-            )
+            commands = {"status": lambda *_: status.lines(), "resize": changes.resize}
+            self._control = Control(listener, commands, frozenset({"resize"}), self._report_bug)
             await self._control.start()
         return changes
 
@@ -392,21 +387,6 @@ def mount_line(address: Address, aname: str = "") -> str:
     )
     port = "" if address.port == 564 else f",port={address.port}"
     return f"mount -t 9p -o trans=tcp{port},{options} {host} /mnt/ram"
-
-
-def held_bytes_max(size_bytes: int, memory_bytes: int | None) -> int:
-    """What clients may make the server hold: a quarter of the memory that the disk leaves."""
-    if memory_bytes is None:
-        return HELD_BYTES_MAX
-    return min(HELD_BYTES_MAX, max(HELD_BYTES_MIN, (memory_bytes - size_bytes) // 4))
-
-
-def fids_total_max(size_bytes: int, memory_bytes: int | None) -> int:
-    """How many fids all clients may have: they may take a quarter of that memory, too."""
-    if memory_bytes is None:
-        return FIDS_TOTAL_MAX
-    fitting = (memory_bytes - size_bytes) // 4 // FID_BYTES
-    return min(FIDS_TOTAL_MAX, max(FIDS_TOTAL_MIN, fitting))
 
 
 def _metrics_server(address: Address, server: Server) -> MetricsServer:

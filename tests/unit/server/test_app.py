@@ -25,10 +25,9 @@ from ram9.protocol.messages import (
     Twrite,
 )
 from ram9.server import app
-from ram9.server.app import FIDS_TOTAL_MIN, fids_total_max, mount_line
+from ram9.server.app import mount_line
 from ram9.server.config import Address, ConfigError, Rules, VolumeConfig
 from ram9.server.logs import JsonFormatter, TextFormatter
-from ram9.server.session import FID_BYTES, FIDS_TOTAL_MAX
 from ram9.storage.errors import Errno
 
 LOCAL = Address("127.0.0.1", 0)
@@ -356,13 +355,3 @@ def test_freed_memory_goes_back_when_the_server_is_idle(
         client.create(1, b"file", O_WRONLY | O_TRUNC)
         warm = server.filesystem.disk.space.warm
         wait_until(lambda: server.call(lambda: warm.sectors) < 64, "memory is given back")
-
-
-@pytest.mark.parametrize(
-    ("memory_bytes", "expected"),
-    [(None, FIDS_TOTAL_MAX), (2 << 30, (1 << 30) // 4 // FID_BYTES), (1 << 30, FIDS_TOTAL_MIN)],
-)
-def test_fids_take_a_quarter_of_what_the_disk_leaves(
-    memory_bytes: int | None, expected: int
-) -> None:
-    assert fids_total_max(1 << 30, memory_bytes) == expected
