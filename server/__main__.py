@@ -1,5 +1,6 @@
 """The command ``ram9``."""
 
+import asyncio
 import signal
 import sys
 
@@ -15,7 +16,9 @@ def main() -> int:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it serves, there is nothing to tell
     files = MemoryFiles()
-    request = arguments.parse_arguments(sys.argv[1:], lambda: files.limit().size_bytes, text_of)
+    request = arguments.parse_arguments(
+        sys.argv[1:], lambda: files.limit().size_bytes, lambda path: asyncio.run(text_of(path))
+    )
     if isinstance(request, arguments.Ping):
         return ping(request.address)
     if isinstance(request, arguments.AskStatus):

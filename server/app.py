@@ -29,7 +29,7 @@ from ram9.server.making import Making
 from ram9.server.memory import MemoryFiles, MemoryLimit
 from ram9.server.metrics import MetricsServer, registry_of
 from ram9.server.pressure import Pressure
-from ram9.server.reloading import reload_config
+from ram9.server.reloading import Reloading
 from ram9.server.session import Session
 from ram9.server.shares import fids_total_max, held_bytes_max
 from ram9.server.status import Status
@@ -321,7 +321,7 @@ async def serve(config: Config, files: MemoryFiles, memory: MemoryLimit | None) 
     except ConfigError:
         server.close()
         raise
-    loop.add_signal_handler(signal.SIGHUP, reload_config, changes, files)
+    loop.add_signal_handler(signal.SIGHUP, Reloading(changes, files).ask)
     server.start()
     names = [volume.name for volume in config.volumes]
     names += [f"{template.name}/NAME" for template in config.templates]

@@ -1,5 +1,6 @@
 """Reads the configuration file again, when a signal says so."""
 
+import asyncio
 import logging
 
 from ram9.server.changes import Changes
@@ -12,21 +13,42 @@ from ram9.server.reading import text_of
 log = logging.getLogger("ram9")
 
 
-def reload_config(changes: Changes, files: MemoryFiles) -> None:
-    """Have *changes* make what the file of its configuration says now.
+class Reloading:
+    """Has *changes* make what the file of its configuration says now.
 
     If that is a mistake, one line of the log says which, and everything stays as it was.
     """
-    path = changes.config.path
-    if not path:
-        event(log, logging.INFO, "nothing to reload", reason="there is no configuration file")
-        return
-    try:
-        new = parse_config(text_of(path), path, lambda: files.limit().size_bytes)
-        if not new.overcommit:
-            require_memory(new, files.limit())
-        changes.reload(new)
-    except ConfigError as error:
-        event(log, logging.ERROR, "reload refused", reason=error)
-    else:
-        event(log, logging.INFO, "reloaded", path=path, volumes=len(new.volumes))
+
+    def __init__(self, changes: Changes, files: MemoryFiles) -> None:
+        self._changes = changes
+        self._files = files
+        self._is_wanted = False
+        self._task: asyncio.Task[None] | None = None
+
+    def ask(self) -> None:
+        """Read the file; once more if it is being read, for it may have changed since."""
+        self._is_wanted = True
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._reload_while_wanted())
+
+    async def _reload_while_wanted(self) -> None:
+        while self._is_wanted:
+            self._is_wanted = False
+            await self.reload()
+        self._task = None
+
+    async def reload(self) -> None:
+        """Read the file, and do what it says or log why not."""
+        path = self._changes.config.path
+        if not path:
+            event(log, logging.INFO, "nothing to reload", reason="there is no configuration file")
+            return
+        try:
+            new = parse_config(await text_of(path), path, lambda: self._files.limit().size_bytes)
+            if not new.overcommit:
+                require_memory(new, self._files.limit())
+            self._changes.reload(new)
+        except ConfigError as error:
+            event(log, logging.ERROR, "reload refused", reason=error)
+        else:
+            event(log, logging.INFO, "reloaded", path=path, volumes=len(new.volumes))

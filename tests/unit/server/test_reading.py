@@ -1,5 +1,7 @@
 """Reading the configuration file."""
 
+import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -9,16 +11,20 @@ from ram9.server.reading import text_of
 from ram9.server.toml_tables import CONFIG_BYTES_MAX
 
 
+def text(path: Path) -> str:
+    return asyncio.run(text_of(str(path)))
+
+
 def refusal(path: Path) -> str:
     with pytest.raises(ConfigError) as refused:
-        text_of(str(path))
+        text(path)
     return str(refused.value).replace(str(path), "FILE")
 
 
 def test_the_text_is_what_the_file_holds(tmp_path: Path) -> None:
     path = tmp_path / "ram9.toml"
     path.write_bytes("ä\r\nb\n".encode())
-    assert text_of(str(path)) == "ä\r\nb\n"
+    assert text(path) == "ä\r\nb\n"
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
@@ -34,7 +40,12 @@ def test_what_is_no_text_is_refused_with_its_line(tmp_path: Path) -> None:
 
 
 def test_no_more_is_read_than_a_configuration_may_have(tmp_path: Path) -> None:
-    assert len(text_of("/dev/zero")) == CONFIG_BYTES_MAX + 1
+    assert len(text(Path("/dev/zero"))) == CONFIG_BYTES_MAX + 1
     path = tmp_path / "ram9.toml"
     path.write_bytes(b"a" + "ä".encode() * CONFIG_BYTES_MAX)
-    assert len(text_of(str(path))) > CONFIG_BYTES_MAX // 2
+    assert len(text(path)) > CONFIG_BYTES_MAX // 2
+
+
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert not text(tmp_path / "pipe")

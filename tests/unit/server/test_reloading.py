@@ -1,5 +1,6 @@
 """SIGHUP: the configuration file is read again, and a mistake in it changes nothing."""
 
+import asyncio
 import logging
 import signal
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from tests.unit.server.test_changes import CONFIG, Running
 from ram9.protocol.messages import Rstatfs, Tstatfs
 from ram9.server.config import Address
 from ram9.server.memory import MemoryFiles
-from ram9.server.reloading import reload_config
+from ram9.server.reloading import Reloading
 
 MIB = 1 << 20
 
@@ -31,7 +32,7 @@ class Reloaded:
     def reload(self, text: str) -> str:
         """Let the file hold *text*; what the log says in the end."""
         self.path.write_text(text)
-        reload_config(self.running.changes, MemoryFiles())
+        asyncio.run(Reloading(self.running.changes, MemoryFiles()).reload())
         record = self._caplog.records[-1]
         fields = record.__dict__["fields"]
         return f"{record.levelname} {record.getMessage()} {fields.get('reason', '')}".strip()
@@ -83,9 +84,32 @@ def test_a_mistake_is_one_line_and_changes_nothing(
 def test_a_file_that_is_gone_changes_nothing(
     reloaded: Reloaded, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reload_config(reloaded.running.changes, MemoryFiles())
+    asyncio.run(Reloading(reloaded.running.changes, MemoryFiles()).reload())
     assert caplog.messages == ["reload refused"]
     assert reloaded.running.limits(b"builds") == (128 * MIB, 5000)
+
+
+def test_what_changes_while_it_is_read_is_read_again(
+    reloaded: Reloaded, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reloading = Reloading(reloaded.running.changes, MemoryFiles())
+    texts = [GOOD.replace('"32MiB"', '"many"'), GOOD]
+
+    async def text_of(_path: str) -> str:
+        if len(texts) == 2:
+            reloading.ask()
+        return texts.pop(0)
+
+    async def ask() -> None:
+        reloading.ask()
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+
+    monkeypatch.setattr("ram9.server.reloading.text_of", text_of)
+    asyncio.run(ask())
+    assert not texts
+    assert caplog.messages[0] == "reload refused"
+    assert caplog.messages[-1] == "reloaded"
+    assert reloaded.running.limits(b"builds") == (16 * MIB, 700)
 
 
 # The program
