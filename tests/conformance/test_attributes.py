@@ -18,7 +18,7 @@ from ram9.protocol.constants import (
 )
 from ram9.protocol.messages import Rstatfs, Rwrite, Tgetattr, Tlopen, Tmkdir, Tsetattr, Twrite
 from ram9.storage.errors import Errno
-from ram9.storage.limits import DENTRY_BYTES, FILE_BYTES, INODE_BYTES, Limits
+from ram9.storage.limits import DENTRY_BYTES, DIRECTORY_BYTES, FILE_BYTES, INODE_BYTES, Limits
 from ram9.storage.permissions import Credentials
 
 # Getattr
@@ -410,11 +410,19 @@ def test_df_sees_at_once_what_was_given_back(client: Client) -> None:
 
 def test_a_directory_is_not_made_where_there_is_no_room() -> None:
     """T21"""
-    server = Server(Limits(size_bytes=1900, inodes=20))
-    client = server.connect()
-    client.make(b"file")
-    assert client.refused(Tmkdir(ROOT, b"a", 0o755, GID)) is Errno.ENOSPC
-    server.verify()
+    root_bytes = INODE_BYTES + DIRECTORY_BYTES
+    file_bytes = INODE_BYTES + FILE_BYTES + DENTRY_BYTES + len(b"file")
+    directory_bytes = INODE_BYTES + DIRECTORY_BYTES + DENTRY_BYTES + len(b"a")
+    room_bytes = root_bytes + file_bytes + directory_bytes
+    for short_bytes in 1, 0:
+        server = Server(Limits(size_bytes=room_bytes - short_bytes, inodes=20))
+        client = server.connect()
+        client.make(b"file")
+        if short_bytes:
+            assert client.refused(Tmkdir(ROOT, b"a", 0o755, GID)) is Errno.ENOSPC
+        else:
+            client.mkdir(b"a")
+        server.verify()
 
 
 def test_a_change_has_one_time(server: Server, client: Client) -> None:
