@@ -16,7 +16,7 @@ from tests.socket_client import PATIENCE_SECONDS, SocketClient, wait_until
 
 from ram9.server.app import Server
 from ram9.server.changes import Changes
-from ram9.server.config import LOCK_WAIT_SECONDS_MAX, Address, Config, VolumeConfig
+from ram9.server.config import LOCK_WAIT_SECONDS_MAX, Address, Config, TemplateConfig, VolumeConfig
 from ram9.server.counters import Counters
 from ram9.server.hub import Hub
 from ram9.server.memory import MemoryFiles
@@ -34,6 +34,7 @@ def config_of(
     size_bytes: int = 64 * MIB,
     metrics: bool = False,
     lock_wait_seconds: int = LOCK_WAIT_SECONDS_MAX,
+    templates: tuple[TemplateConfig, ...] = (),
 ) -> Config:
     return Config(
         listen=listen,
@@ -42,6 +43,7 @@ def config_of(
         log_level="info",
         log_format="text",
         lock_wait_seconds=lock_wait_seconds,
+        templates=templates,
     )
 
 
@@ -175,11 +177,16 @@ def running(
     size_bytes: int = 64 * MIB,
     metrics: bool = False,
     lock_wait_seconds: int = LOCK_WAIT_SECONDS_MAX,
+    templates: tuple[TemplateConfig, ...] = (),
 ) -> Iterator[RunningServer]:
     """A server that listens on a TCP port (address 0) and a unix socket in *folder* (1)."""
     listen = (Address("127.0.0.1", 0), Address(path=str(folder / "s")))
     config = config_of(
-        *listen, size_bytes=size_bytes, metrics=metrics, lock_wait_seconds=lock_wait_seconds
+        *listen,
+        size_bytes=size_bytes,
+        metrics=metrics,
+        lock_wait_seconds=lock_wait_seconds,
+        templates=templates,
     )
     server = RunningServer(config)
     try:
