@@ -231,14 +231,15 @@ class ClientTransport:
             if not lingering.is_worth_it():
                 return
             before = self._counters.received_bytes
-            until_ns = time.perf_counter_ns() + LINGER_NS
+            began_ns = now_ns = time.perf_counter_ns()
             is_alone = self._receive()
             while self._counters.received_bytes == before and not self.is_closed:
-                if time.perf_counter_ns() > until_ns:
-                    lingering.note(came=False)
+                now_ns = time.perf_counter_ns()
+                if now_ns - began_ns > LINGER_NS:
+                    lingering.note(came=False, spent_ns=now_ns - began_ns)
                     return
                 is_alone = self._receive()
-            lingering.note(came=True)
+            lingering.note(came=True, spent_ns=now_ns - began_ns)
             if not is_alone:
                 return
 

@@ -4,11 +4,18 @@ import os
 
 import pytest
 
-from ram9.server.lingering import SKIPS_MAX, Lingering, has_spare_processor
+from ram9.server.lingering import LINGER_NS, SKIPS_MAX, Lingering, has_spare_processor
 
 
 def occasions_until_worth_it(lingering: Lingering) -> int:
     return next(count for count in range(SKIPS_MAX + 2) if lingering.is_worth_it())
+
+
+SOON_NS = LINGER_NS // 3
+
+
+def miss(lingering: Lingering) -> None:
+    lingering.note(came=False, spent_ns=LINGER_NS + 1)
 
 
 def test_it_is_worth_a_try() -> None:
@@ -19,25 +26,49 @@ def test_what_pays_is_done_every_time() -> None:
     lingering = Lingering()
     for _ in range(100):
         assert lingering.is_worth_it()
-        lingering.note(came=True)
+        lingering.note(came=True, spent_ns=SOON_NS)
 
 
 def test_each_time_that_nothing_came_twice_as_many_occasions_are_skipped() -> None:
     lingering = Lingering()
     skipped = []
     for _ in range(12):
-        lingering.note(came=False)
+        miss(lingering)
         skipped.append(occasions_until_worth_it(lingering))
     assert skipped == [1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 1023, 1023]
 
 
-def test_what_pays_again_is_done_again_at_once() -> None:
+def test_what_pays_again_is_done_again_soon() -> None:
     lingering = Lingering()
     for _ in range(5):
-        lingering.note(came=False)
+        miss(lingering)
     assert occasions_until_worth_it(lingering) == 31
-    lingering.note(came=True)
+    lingering.note(came=True, spent_ns=SOON_NS)
+    assert occasions_until_worth_it(lingering) == 31
+    lingering.note(came=True, spent_ns=SOON_NS)
     assert lingering.is_worth_it()
+
+
+def test_a_client_that_mostly_thinks_is_seldom_waited_for() -> None:
+    """One request in three that came at once had the server wait awake for the two that did not:
+    every success made it forget all that had come to nothing."""
+    lingering = Lingering()
+    lingered = 0
+    for number in range(3000):
+        if lingering.is_worth_it():
+            lingered += 1
+            if number % 3:
+                miss(lingering)
+            else:
+                lingering.note(came=True, spent_ns=SOON_NS)
+    assert lingered < 100
+
+
+def test_what_comes_only_just_before_sleeping_would_have_been_cheaper_is_not_punished() -> None:
+    lingering = Lingering()
+    for _ in range(10):
+        lingering.note(came=True, spent_ns=LINGER_NS)
+        assert lingering.is_worth_it()
 
 
 @pytest.mark.parametrize(("processors", "spare"), [({0}, False), ({0, 1}, True)])
