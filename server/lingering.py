@@ -34,8 +34,9 @@ class Lingering:
             return False
         return True
 
-    def note(self, *, came: bool, spent_ns: int) -> None:
-        """Note whether a request came while we lingered, and how long that was."""
+    def note(self, spent_ns: int) -> None:
+        """Note how long we lingered: up to LINGER_NS if a request came, longer if none did."""
+        came = spent_ns <= LINGER_NS
         earned_ns = self._earned_ns + (LINGER_NS if came else 0) - spent_ns
         self._earned_ns = max(-LINGER_NS, min(LINGER_NS, earned_ns))
         if earned_ns > 0:

@@ -236,10 +236,9 @@ class ClientTransport:
             while self._counters.received_bytes == before and not self.is_closed:
                 now_ns = time.perf_counter_ns()
                 if now_ns - began_ns > LINGER_NS:
-                    lingering.note(came=False, spent_ns=now_ns - began_ns)
-                    return
+                    break
                 is_alone = self._receive()
-            lingering.note(came=True, spent_ns=now_ns - began_ns)
+            lingering.note(now_ns - began_ns)
             if not is_alone:
                 return
 

@@ -15,7 +15,7 @@ SOON_NS = LINGER_NS // 3
 
 
 def miss(lingering: Lingering) -> None:
-    lingering.note(came=False, spent_ns=LINGER_NS + 1)
+    lingering.note(LINGER_NS + 1)
 
 
 def test_it_is_worth_a_try() -> None:
@@ -26,7 +26,7 @@ def test_what_pays_is_done_every_time() -> None:
     lingering = Lingering()
     for _ in range(100):
         assert lingering.is_worth_it()
-        lingering.note(came=True, spent_ns=SOON_NS)
+        lingering.note(SOON_NS)
 
 
 def test_each_time_that_nothing_came_twice_as_many_occasions_are_skipped() -> None:
@@ -43,9 +43,9 @@ def test_what_pays_again_is_done_again_soon() -> None:
     for _ in range(5):
         miss(lingering)
     assert occasions_until_worth_it(lingering) == 31
-    lingering.note(came=True, spent_ns=SOON_NS)
+    lingering.note(SOON_NS)
     assert occasions_until_worth_it(lingering) == 31
-    lingering.note(came=True, spent_ns=SOON_NS)
+    lingering.note(SOON_NS)
     assert lingering.is_worth_it()
 
 
@@ -60,14 +60,14 @@ def test_a_client_that_mostly_thinks_is_seldom_waited_for() -> None:
             if number % 3:
                 miss(lingering)
             else:
-                lingering.note(came=True, spent_ns=SOON_NS)
+                lingering.note(SOON_NS)
     assert lingered < 100
 
 
 def test_what_comes_only_just_before_sleeping_would_have_been_cheaper_is_not_punished() -> None:
     lingering = Lingering()
     for _ in range(10):
-        lingering.note(came=True, spent_ns=LINGER_NS)
+        lingering.note(LINGER_NS)
         assert lingering.is_worth_it()
 
 

@@ -266,10 +266,7 @@ def test_one_that_asks_again_at_once_is_waited_for(
     assert lingering.ours.recv(100)[5] == 3
 
 
-def test_where_nothing_comes_less_is_waited_for(
-    lingering: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transport, "LINGER_NS", 0)
+def test_where_nothing_comes_less_is_waited_for(lingering: Pair) -> None:
     asks(lingering, 2)
     lingering.transport._readable()
     assert not lingering.transport._lingering.is_worth_it()
