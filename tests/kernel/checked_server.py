@@ -39,6 +39,7 @@ class CheckedServer(app.Server):
             "connections": self.counters.connections,
             "used_bytes": budget.used_bytes,
             "used_inodes": budget.used_inodes,
+            "refusals": budget.refusals,
             "limit_bytes": budget.limit_bytes,
             "orphans": sum(len(volume.filesystem.orphans) for volume in self.volumes),
             "locks": self.counters.locks,
