@@ -218,7 +218,7 @@ def on_server(shape: Shape) -> Taken:
 
 def _settled_after(peer: Peer, idle_bytes: int) -> int:
     """What is resident once what was freed is no longer kept warm."""
-    still_seconds = DEFAULT_KEEP_WARM_SECONDS + 6.0
+    still_seconds = DEFAULT_KEEP_WARM_SECONDS + 15.0
     return settled(peer.resident_bytes, idle_bytes + idle_bytes // 50, still_seconds)
 
 

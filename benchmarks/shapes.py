@@ -19,7 +19,7 @@ from ram9.server.heap import Heap
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.inodes import Directory, File, Inode
 from ram9.storage.limits import Limits
-from ram9.storage.shrinking import keepers, shrink
+from ram9.storage.shrinking import shrink
 
 MIB: Final = 1 << 20
 SIZE_BYTES: Final = 8 << 30
@@ -235,7 +235,7 @@ def measure(shape: Shape) -> Taken:
     for _ in range(1 + SIZE_BYTES // MIB // 1024):
         filesystem.disk.space.cool()
     shrink(filesystem)
-    heap.give_back(*keepers(filesystem))
+    heap.give_back()
     time.sleep(SETTLE_SECONDS)
     after_bytes = anonymous_bytes() - idle_bytes
     return Taken(counted_bytes, grown_bytes, after_bytes, whole_bytes)

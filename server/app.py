@@ -39,7 +39,7 @@ from ram9.server.version import VERSION
 from ram9.server.volumes import Volumes
 from ram9.server.waiting import WaitingLocks
 from ram9.storage.budget import Allotment
-from ram9.storage.shrinking import keepers, shrink
+from ram9.storage.shrinking import shrink
 
 log = logging.getLogger("ram9")
 
@@ -289,12 +289,9 @@ class Server:
         self._sent_before = self.counters.sent_bytes
         if self._heap.is_due(is_quiet=is_quiet):
             self._hub.shrink()
-            kept: list[object] = [self.counters, self._hub, *self._hub.transports]
             for volume in self.volumes:
-                if volume.tenure is None:  # others are gone soon, with all that they keep
-                    shrink(volume.filesystem)
-                    kept += [volume, *keepers(volume.filesystem)]
-            self._heap.give_back(*kept)
+                shrink(volume.filesystem)
+            self._heap.give_back()
 
 
 async def serve(config: Config, files: MemoryFiles, memory: MemoryLimit | None) -> None:

@@ -10,15 +10,14 @@ import ctypes
 import gc
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from ram9.storage.populating import start_without_signals
 
-CHANGE_BYTES_MIN: Final = 1 << 20  # of memory since the last time, before it is worth another look
-FILLING: Final = 1600  # numbers of each size: about as many places as are left in Python itself
+CHANGE_BYTES_MIN: Final = 256 << 10  # since the last time, before it is worth another look
 BUSY_SECONDS_MAX: Final = 60  # with requests in every one, before nobody waits for a quiet one
 
 _STATM: Final = Path("/proc/self/statm")
@@ -51,16 +50,14 @@ class Heap:
         self._changed_bytes = held_bytes
         return True
 
-    def give_back(self, *keepers: object) -> None:
+    def give_back(self) -> None:
         """Return what can be had quickly, and have a thread return the rest.
 
-        *keepers* live on, and have numbers. The thread takes some 60 ms for a GiB, in which large
-        blocks have to wait.
+        The thread takes some 60 ms for a GiB, in which large blocks have to wait.
         """
         if not gc.isenabled():  # as the server runs: nothing is to be collected
             gc.freeze()
             gc.collect()  # of nothing, 0.1 ms: but it empties the free lists
-        renew((self, *keepers))
         if self._trim is not None and not self._is_trimming.is_set():
             self._is_trimming.set()
             thread = threading.Thread(target=self._run, name="trim", daemon=True)
@@ -73,34 +70,6 @@ class Heap:
         assert self._trim is not None
         self._trim(ctypes.c_size_t(0))
         self._is_trimming.clear()
-
-
-def renew(keepers: Iterable[object]) -> None:
-    """Make the numbers in these objects anew, where memory is used anyway.
-
-    A counter is another object after each request. The last one lies wherever there was a place
-    for it, and may be all that is left of a piece of 1 MiB. The places for numbers that are free
-    are filled for the moment, those of the old ones included, so that the new ones come to lie
-    elsewhere: where the least is free. Takes half a millisecond.
-    """
-    held: list[object] = [
-        [number + first for number in range(FILLING)] for first in (1 << 29, 1 << 60)
-    ]
-    for keeper in keepers:
-        names = [name for kind in type(keeper).__mro__ for name in getattr(kind, "__slots__", ())]
-        for name in names:
-            value = getattr(keeper, name, None)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                held.append(value)
-                setattr(keeper, name, _anew(value))
-            elif isinstance(value, list) and value and isinstance(value[0], int):
-                held.append(value[:])
-                value[:] = map(_anew, value)
-
-
-def _anew(value: float) -> float:
-    """An equal number that is another object."""
-    return (value ^ 1) ^ 1 if isinstance(value, int) else value + 0.0
 
 
 def anonymous_bytes() -> int:

@@ -10,11 +10,3 @@ def shrink(filesystem: FileSystem) -> None:
     filesystem.root.entries.shrink()
     if is_oversized(filesystem.orphans):
         filesystem.orphans = set(filesystem.orphans)
-
-
-def keepers(filesystem: FileSystem) -> list[object]:
-    """What has numbers that change, and is there for as long as the file system is."""
-    disk, budget, root = filesystem.disk, filesystem.budget, filesystem.root
-    space = disk.space
-    memory = (budget, budget.memory, budget.memory.allotment)
-    return [*memory, disk, space, space.warm, space.cold, root, root.entries]

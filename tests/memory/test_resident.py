@@ -58,7 +58,8 @@ def test_large_files_take_3_percent_more_than_they_hold_and_give_it_back(
         ask_all(client, [Tclunk(1)])
     held_bytes = 16 * FILE_BYTES
     wait_until(lambda: resident_bytes(server) - idle_bytes <= 1.03 * held_bytes)
-    assert resident_bytes(server) - idle_bytes >= held_bytes
+    # Of what was idle, some has gone back.
+    assert resident_bytes(server) - idle_bytes >= held_bytes - MIB
     ask_all(client, [Tunlinkat(0, b"%d" % number, 0) for number in range(16)])
     wait_until(lambda: resident_bytes(server) - idle_bytes <= 4 * MIB)
 

@@ -11,7 +11,7 @@ import pytest
 from tests.socket_client import wait_until
 
 from ram9.server import heap as heap_module
-from ram9.server.heap import BUSY_SECONDS_MAX, CHANGE_BYTES_MIN, Heap, anonymous_bytes, renew
+from ram9.server.heap import BUSY_SECONDS_MAX, CHANGE_BYTES_MIN, Heap, anonymous_bytes
 
 
 class Held:
@@ -57,29 +57,6 @@ def test_a_quiet_second_begins_the_minute_anew(heap: Heap, held: Held) -> None:
     heap.is_due(is_quiet=True)
     held.bytes = CHANGE_BYTES_MIN
     assert not heap.is_due(is_quiet=False)
-
-
-class Keeper:
-    __slots__ = ("counts", "flag", "name", "nothing", "number", "seconds")
-
-
-class Heir(Keeper):
-    __slots__ = ("more",)
-
-
-def test_numbers_are_made_anew_and_are_equal() -> None:
-    keeper = Heir()
-    keeper.number, keeper.seconds, keeper.more = 2**70 + 1, 3.25, -12345
-    keeper.counts, keeper.flag, keeper.name = [0, 1000, 2**40], True, "name"
-    number, seconds, counts = keeper.number, keeper.seconds, list(keeper.counts)
-    renew([keeper])
-    assert (keeper.number, keeper.seconds, keeper.more) == (2**70 + 1, 3.25, -12345)
-    assert keeper.number is not number
-    assert keeper.seconds is not seconds
-    assert keeper.counts == counts
-    assert keeper.counts[2] is not counts[2]
-    assert keeper.flag is True
-    assert keeper.name == "name"
 
 
 def test_one_trim_at_a_time(heap: Heap, monkeypatch: pytest.MonkeyPatch) -> None:

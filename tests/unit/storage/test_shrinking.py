@@ -9,7 +9,7 @@ import pytest
 from ram9.storage.check import check
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.limits import Limits
-from ram9.storage.shrinking import keepers, shrink
+from ram9.storage.shrinking import shrink
 
 MANY = 20_000
 
@@ -77,10 +77,3 @@ def test_files_without_a_name_that_were_many_leave_a_small_table(filesystem: Fil
     assert filesystem.orphans == {files[0]}
     assert table_bytes(filesystem.orphans) < 2000
     assert check(filesystem) == []
-
-
-def test_who_has_numbers_lives_on(filesystem: FileSystem) -> None:
-    found = keepers(filesystem)
-    assert filesystem.budget in found
-    assert filesystem.root in found
-    assert all(hasattr(type(keeper), "__slots__") for keeper in found)
