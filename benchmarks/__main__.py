@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import budget, churn, kernel, memory, scaling, sharing, wire
+from benchmarks import budget, churn, churn_volumes, kernel, memory, scaling, sharing, wire
 from benchmarks.cases import CASES
 from benchmarks.report import Report, machine, new_folder
 from benchmarks.servers import PEERS
@@ -36,6 +36,7 @@ examples:
   python -m benchmarks wire --cases null,read-4k --in-flight 1,32 --connections 1 --transports tcp
   RAM9_GUEST=.../guest python -m benchmarks kernel    through the kernel of a guest
   python -m benchmarks churn --minutes 60
+  python -m benchmarks churn --volumes 4 --minutes 60
   python -m benchmarks COMMAND --help                 what a command measures, and its options"""
 
 WIRE: Final = f"""\
@@ -68,10 +69,14 @@ Measure whether operations cost the same however large things are.
 
 Files of 1 KiB to 16 GiB, 10 to 1,000,000 files, directories of 10 to 1,000,000 names. It takes some
 5 GiB of memory. --quick: up to 32 MiB, 10,000 files and 10,000 names.""",
-    "churn": """\
-Plot rate and memory of a nearly full disk over time.
+    "churn": f"""\
+Plot rate and memory of a nearly full disk, or of several, over time.
 
-Files of mixed sizes come, grow and go on a disk of 1 GiB. --quick: for 10 seconds.""",
+Files of mixed sizes come, grow and go on a disk of 1 GiB. --quick: for 10 seconds.
+
+--volumes N: on N volumes of one server, of {churn_volumes.TOTAL_BYTES >> 20} MiB together, beside
+scratch volumes that come and go. Files are renamed and have attributes, too; it also plots in how
+many runs the data of a file lies, and checks the file systems in the end.""",
     "fairness": """\
 Measure the latency of a client that stats while another one streams.
 
@@ -144,6 +149,13 @@ def _numbers(text: str) -> tuple[int, ...]:
     return numbers
 
 
+def _volumes(text: str) -> int:
+    """How many volumes are churned."""
+    if not text.isdecimal() or not 1 <= int(text) <= churn_volumes.VOLUMES_MAX:
+        raise argparse.ArgumentTypeError(f"choose from 1 to {churn_volumes.VOLUMES_MAX} volumes")
+    return int(text)
+
+
 def _add_options(name: str, command: argparse.ArgumentParser) -> None:
     if name in ("wire", "budget"):
         command.add_argument(
@@ -184,6 +196,7 @@ def _add_options(name: str, command: argparse.ArgumentParser) -> None:
         )
     if name == "churn":
         command.add_argument("--minutes", type=float, default=60.0, metavar="M")
+        command.add_argument("--volumes", type=_volumes, metavar="N", help="see above")
 
 
 def _wire(options: argparse.Namespace, report: Report) -> None:
@@ -239,6 +252,16 @@ def _sharing_plan(options: argparse.Namespace) -> sharing.SharingPlan:
     )
 
 
+def _churn(options: argparse.Namespace, report: Report) -> None:
+    seconds = 10.0 if options.quick else 60 * options.minutes
+    points = 10 if options.quick else 120
+    if options.volumes:
+        plan = churn_volumes.Plan(options.volumes, seconds, points)
+        churn_volumes.run_volumes(plan, report)
+    else:
+        churn.run_churn(seconds, points, report)
+
+
 def measure(options: argparse.Namespace, report: Report) -> None:
     """Do what the command is for."""
     match options.command:
@@ -249,8 +272,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
         case "scaling":
             _scaling(options, report)
         case "churn":
-            seconds = 10.0 if options.quick else 60 * options.minutes
-            churn.run_churn(seconds, 10 if options.quick else 120, report)
+            _churn(options, report)
         case "fairness":
             sharing.run_fairness(_sharing_plan(options), report)
         case "writers":

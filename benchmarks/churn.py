@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.charts import Chart, Series
 from benchmarks.client import ROOT, Client, pattern
@@ -17,9 +17,10 @@ from benchmarks.servers import Needs, Peer, ram9
 from ram9.protocol.constants import O_RDWR
 
 SIZE_BYTES: Final = 1 << 30
+PROGRAM: Final = (sys.executable, "-m", "benchmarks.watched")
 FULL: Final = 0.85  # of the size: from here on, as much goes as comes
 LESS: Final = 0.75  # and below this, nothing goes
-LEAST_POWER, MOST_POWER = 7, 20  # sizes are 2 to the power of something between, evenly
+LEAST_POWER, MOST_POWER = 7, 20
 OPERATIONS_AT_ONCE: Final = 50
 WORK: Final = 1
 
@@ -41,11 +42,22 @@ class Point:
 
 
 class Churn:
-    """A client that keeps a file system nearly full of files that come, grow and go."""
+    """A client that keeps a file system nearly full of files that come, grow and go.
 
-    def __init__(self, client: Client, seed: int = 9) -> None:
+    *powers* bound what is written at a time: 2 to the power of something between, evenly.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        seed: int = 9,
+        size_bytes: int = SIZE_BYTES,
+        powers: tuple[float, float] = (LEAST_POWER, MOST_POWER),
+    ) -> None:
         self._client = client
         self._choose = random.Random(seed)
+        self._size_bytes = size_bytes
+        self._powers = powers
         self._files: list[tuple[bytes, int]] = []
         self._made = 0
         self._held_bytes = 0
@@ -59,9 +71,9 @@ class Churn:
 
     def step(self) -> None:
         """Make a file, let one grow, or remove one."""
-        if self._held_bytes > FULL * SIZE_BYTES:
+        if self._held_bytes > FULL * self._size_bytes:
             self._is_full = True
-        elif self._held_bytes < LESS * SIZE_BYTES:
+        elif self._held_bytes < LESS * self._size_bytes:
             self._is_full = False
         if self._files and self._choose.random() < (0.7 if self._is_full else 0.2):
             self._remove()
@@ -72,7 +84,7 @@ class Churn:
         self.operations += 1
 
     def _size(self) -> int:
-        return int(2 ** self._choose.uniform(LEAST_POWER, MOST_POWER)) - 24
+        return int(2 ** self._choose.uniform(*self._powers)) - 24
 
     def _take(self) -> tuple[bytes, int]:
         """A file at random, taken out of the list."""
@@ -99,29 +111,30 @@ class Churn:
         self._client.open(WORK, name, O_RDWR)
         self._write(name, size)
 
-    def _remove(self) -> None:
+    def _remove(self) -> bytes:
+        """Remove a file; return what its name was."""
         name, size = self._take()
         self._client.unlink(ROOT, name)
         self._held_bytes -= size
+        return name
 
 
-def told(peer: Peer) -> dict[str, int]:
-    """How the memory of a watched server lies."""
+def told(peer: Peer, question: str = "layout") -> dict[str, Any]:
+    """What a watched server answers to a question: see watched.py."""
     process = peer.process
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(b"\n")
+    process.stdin.write(f"{question}\n".encode())
     process.stdin.flush()
-    found: dict[str, int] = json.loads(process.stdout.readline())
+    found: dict[str, Any] = json.loads(process.stdout.readline())
     return found
 
 
 def run_churn(seconds: float, points: int, report: Report) -> None:
     """Churn for so long; a point of the series for each interval."""
-    program = (sys.executable, "-m", "benchmarks.watched")
     with (
         TemporaryDirectory(prefix="bench-") as folder,
-        ram9(Path(folder), Needs(size_bytes=SIZE_BYTES, inodes=1 << 20), program=program) as peer,
+        ram9(Path(folder), Needs(size_bytes=SIZE_BYTES, inodes=1 << 20), program=PROGRAM) as peer,
         peer.connect() as client,
     ):
         churn = Churn(client)
@@ -144,12 +157,13 @@ def _interval(peer: Peer, churn: Churn, began: float, until: float) -> Point:
             churn.step()
     now = time.monotonic()
     done = max(1, churn.operations - operations)
-    found = told(peer)
+    taken = sum(peer.processor_seconds()) - taken
+    found = told(peer)[""]
     return Point(
         seconds=now - began,
         operations_a_second=done / (now - start),
         megabytes_a_second=(churn.moved_bytes - moved) / (now - start) / 1e6,
-        server_us_an_operation=1e6 * (sum(peer.processor_seconds()) - taken) / done,
+        server_us_an_operation=1e6 * taken / done,
         files=churn.files,
         resident_bytes=peer.resident_bytes(),
         **{key: found[key] for key in ("used_bytes", "warm_runs", "cold_runs")},

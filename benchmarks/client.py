@@ -9,7 +9,7 @@ from errno import EOPNOTSUPP, errorcode
 from typing import Final, Self, TypeVar
 
 from ram9.protocol.codec import CODECS, Message, frame
-from ram9.protocol.constants import NOFID, NOTAG, O_RDWR, VERSION_9P2000_L
+from ram9.protocol.constants import NOFID, NOTAG, O_RDWR, VERSION_9P2000_L, XATTR_REPLACE
 from ram9.protocol.frames import HEADER
 from ram9.protocol.messages import (
     Rattach,
@@ -20,11 +20,13 @@ from ram9.protocol.messages import (
     Rmkdir,
     Rread,
     Rremove,
+    Rrenameat,
     Rstatfs,
     Runlinkat,
     Rversion,
     Rwalk,
     Rwrite,
+    Rxattrcreate,
     Tattach,
     Tclunk,
     Tlcreate,
@@ -32,11 +34,13 @@ from ram9.protocol.messages import (
     Tmkdir,
     Tread,
     Tremove,
+    Trenameat,
     Tstatfs,
     Tunlinkat,
     Tversion,
     Twalk,
     Twrite,
+    Txattrcreate,
 )
 from ram9.server.config import Address
 
@@ -163,6 +167,24 @@ class Client:
 
     def read(self, fid: int, offset: int, count: int) -> bytes:
         return bytes(self.ask(Tread(fid, offset, count), Rread).data)
+
+    def rename(self, name: bytes, new_name: bytes, directory: int = ROOT) -> None:
+        self.ask(Trenameat(directory, name, directory, new_name), Rrenameat)
+
+    def set_attribute(self, fid: int, name: bytes, attribute: bytes, value: bytes) -> None:
+        """Give a file of the root an extended attribute, by way of *fid*."""
+        self._attribute(fid, name, Txattrcreate(fid, attribute, len(value), 0), value)
+
+    def remove_attribute(self, fid: int, name: bytes, attribute: bytes) -> None:
+        """Remove one, as Linux does: by an empty value in its place."""
+        self._attribute(fid, name, Txattrcreate(fid, attribute, 0, XATTR_REPLACE), b"")
+
+    def _attribute(self, fid: int, name: bytes, request: Txattrcreate, value: bytes) -> None:
+        self.walk(ROOT, fid, name)
+        self.ask(request, Rxattrcreate)
+        if value:
+            self.write(fid, 0, value)
+        self.clunk(fid)
 
     def statfs(self) -> Rstatfs:
         return self.ask(Tstatfs(ROOT), Rstatfs)

@@ -3,6 +3,7 @@
 Each listens on a TCP port and, where it can, on a unix socket.
 """
 
+import json
 import os
 import re
 import shutil
@@ -65,11 +66,16 @@ def processor_seconds(pid: int) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """How large the servers have to be, and where they listen."""
+    """How large the servers have to be, and where they listen.
+
+    *volumes* are those of ram9 in its place, as tables of TOML; *aname* is that of one of them.
+    """
 
     size_bytes: int = 4 << 30
     inodes: int = 1 << 20
     host: str = LOCAL
+    volumes: str = ""
+    aname: str = ""
 
 
 @contextmanager
@@ -117,19 +123,32 @@ def ram9(
 ) -> Iterator[Peer]:
     """The ram9 of this checkout; *program* is what is run in the place of its command."""
     port, path, log = free_port(needs.host), folder / f"{name}.socket", folder / f"{name}.log"
-    command = [
-        *(program or (sys.executable, "-m", "ram9.server")),
-        *("serve", f"--listen={needs.host}:{port}", f"--listen=unix:{path}", "--metrics=none"),
-        *(f"--size={needs.size_bytes}", f"--inodes={needs.inodes}", "--log-level=warning"),
-        *(() if needs.host == LOCAL else ("--allow-remote",)),
-    ]
+    listen = [f"{needs.host}:{port}", f"unix:{path}"]
+    if needs.volumes:
+        arguments = _configured(folder / f"{name}.toml", listen, needs.volumes)
+    else:
+        arguments = [
+            *(f"--listen={address}" for address in listen),
+            *("--metrics=none", "--log-level=warning"),
+            *(f"--size={needs.size_bytes}", f"--inodes={needs.inodes}"),
+            *(() if needs.host == LOCAL else ("--allow-remote",)),
+        ]
+    command = [*(program or (sys.executable, "-m", "ram9.server")), "serve", *arguments]
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
         )
     with _ended(process):
         addresses = {"tcp": Address(needs.host, port), "unix": Address(path=str(path))}
-        yield _await(Peer(name, VERSION, process, addresses), log)
+        yield _await(Peer(name, VERSION, process, addresses, needs.aname), log)
+
+
+def _configured(path: Path, listen: Sequence[str], volumes: str) -> list[str]:
+    """The options for a server of these volumes, which a file at *path* declares."""
+    keys = {"listen": listen, "metrics": "none", "control": "none", "log-level": "warning"}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+    path.write_text("\n".join([*lines, volumes, ""]))
+    return ["--config", str(path)]
 
 
 @contextmanager

@@ -68,12 +68,12 @@ def test_a_watched_server_tells_how_its_memory_lies(folder: Path) -> None:
     program = (sys.executable, "-m", "benchmarks.watched")
     needs = Needs(size_bytes=64 * MIB, inodes=1000)
     with ram9(folder, needs, program=program) as peer, peer.connect() as client:
-        empty = told(peer)
+        empty = told(peer)[""]
         assert empty["cold_runs"] == 1
         churn = Churn(client)
         for _ in range(60):
             churn.step()
-        found = told(peer)
+        found = told(peer)[""]
         assert churn.operations == 60
         assert found["used_bytes"] >= empty["used_bytes"] + sum(size for _, size in churn._files)
         assert 0 < found["largest_run_bytes"] <= empty["largest_run_bytes"]
