@@ -46,10 +46,11 @@ class FileSystem:
         self.limits = limits
         self.now_ns = now_ns
         self.budget = Budget(limits.size_bytes, limits.inodes, allotment)
+        # Before there is a disk: that knows the budget, which knows it, and would stay for ever.
+        self.budget.reserve_inode(INODE_BYTES + DIRECTORY_BYTES)
         self.disk = Disk(self.budget, lenders, backing=backing)
         self.orphans: set[Inode] = set()  # held, without a name
         self._numbers = count(1) if numbers is None else numbers
-        self.budget.reserve_inode(INODE_BYTES + DIRECTORY_BYTES)
         self.root = Directory(next(self._numbers), stat.S_IFDIR | 0o1777, 0, 0, now_ns(), None)
 
     # Names

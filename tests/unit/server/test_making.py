@@ -1,11 +1,14 @@
 """Volumes as they are made."""
 
+import gc
+
 import pytest
 
 from ram9.server import making
 from ram9.server.config import ConfigError, Rules, Squash, VolumeConfig
 from ram9.server.making import Making
-from ram9.storage.budget import Allotment
+from ram9.storage.budget import Allotment, Budget
+from ram9.storage.disk import Disk
 
 MIB = 1 << 20
 
@@ -57,6 +60,20 @@ def test_what_cannot_be_had_is_said(allotment: Allotment) -> None:
     with pytest.raises(ConfigError, match="the volume 'large' of 139637976727552 bytes and 10"):
         Making(allotment).volume(VolumeConfig(127 << 40, 10, "large"))
     assert allotment.left_bytes == 1 << 40
+
+
+def test_a_volume_for_which_there_is_no_memory_leaves_nothing() -> None:
+    """One whose root did not fit stayed for ever, with all of its address space: while memory was
+    short, clients that tried again and again to make scratch volumes used up all that there is."""
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(each, Disk | Budget) for each in gc.get_objects())
+        with pytest.raises(ConfigError, match="ENOSPC"):
+            Making(Allotment(0)).volume(VolumeConfig(MIB, 10, "new"))
+        assert sum(isinstance(each, Disk | Budget) for each in gc.get_objects()) == before
+    finally:
+        gc.enable()
 
 
 def test_not_every_volume_has_a_thread(
