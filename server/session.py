@@ -224,6 +224,10 @@ class Session:
         self.ended[volume.name] = None
         if len(self.ended) > ENDED_MAX:
             del self.ended[next(iter(self.ended))]
+        self.leave(volume)
+
+    def leave(self, volume: Volume) -> None:
+        """Forget that a volume was attached."""
         volume.sessions.pop(self, None)
         self._leased.pop(volume, None)
 

@@ -77,9 +77,14 @@ class Templates:
     def _end(self, template: Template, over: Over) -> None:
         volume = over.volume
         template.end(volume)
-        users = list(volume.sessions) if volume.tenure is not None and volume.tenure.users else []
-        for user in users:
-            user.note_ended(volume)
+        assert volume.tenure is not None
+        users = list(volume.sessions)
+        if volume.tenure.users:
+            for user in users:
+                user.note_ended(volume)
+        else:
+            while users:  # who used it may be connected for long
+                users.pop().leave(volume)
         event(
             log,
             logging.INFO,

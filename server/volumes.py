@@ -25,7 +25,10 @@ class AttachError(FileSystemError):
 
 
 class User(Protocol):
-    """Who uses a volume: a session."""
+    """Who uses a volume, or has used it: a session."""
+
+    def leave(self, volume: "Volume") -> None:
+        """Forget *volume*, which nobody uses any more."""
 
     def note_ended(self, volume: "Volume") -> None:
         """*volume* has ended: do nothing with it any more."""

@@ -3,6 +3,7 @@
 import gc
 import logging
 import time
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -95,6 +96,18 @@ def test_who_is_gone_already_is_not_counted(host: Host, caplog: pytest.LogCaptur
     host.end_all()
     fields = caplog.records[-1].fields  # type: ignore[attr-defined]
     assert (fields["reason"], fields["clients"]) == ("its time is up", 0)
+
+
+def test_who_used_a_volume_and_stays_does_not_keep_it(host: Host) -> None:
+    """A session knew what it had attached for as long as it was connected: a client that attached
+    one volume after the other, and clunked it, kept all of them, long after they had ended."""
+    session = host.session(b"scratch/job")
+    session.clunk(1)
+    mapping = weakref.ref(host.volumes.named[b"scratch/job"].filesystem.disk.memory)
+    host.end_all()
+    assert mapping() is None
+    assert not session.ended
+    session.close()
 
 
 def test_ten_thousand_volumes_end_in_portions(host: Host) -> None:
