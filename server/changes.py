@@ -2,7 +2,7 @@
 again. Either all of it can be done, or nothing is."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from ram9.server.config import (
 from ram9.server.logs import event, printable
 from ram9.server.memory import MemoryLimit, require_memory
 from ram9.server.volumes import Volume, Volumes
+from ram9.storage.dismantling import discard
 
 log = logging.getLogger("ram9")
 
@@ -80,12 +81,10 @@ class Changes:
         ConfigError, and nothing is changed, if a volume cannot be had.
         """
         have = {volume.name.decode(): volume for volume in self._volumes if volume.tenure is None}
-        made: list[Volume] = []
         for wanted in new.volumes:
-            if wanted.name not in have:
-                made.append(self._make(wanted))
-            else:
+            if wanted.name in have:
                 self._require_room(have[wanted.name], wanted.size_bytes)
+        made = self._made([wanted for wanted in new.volumes if wanted.name not in have])
         for volume in made:
             self._volumes.named[volume.name] = volume
             event(log, logging.INFO, "volume added", volume=volume.name)
@@ -101,6 +100,17 @@ class Changes:
             ):
                 _report_kept("setting", field.name, "this takes a restart")
         self.config = new
+
+    def _made(self, configs: Iterable[VolumeConfig]) -> list[Volume]:
+        """New volumes, all of them or none: ConfigError."""
+        made: list[Volume] = []
+        try:
+            made.extend(map(self._make, configs))
+        except ConfigError:
+            for volume in made:
+                discard(volume.filesystem)
+            raise
+        return made
 
     def _change(self, volume: Volume, old: VolumeConfig | None, new: VolumeConfig) -> None:
         budget = volume.filesystem.budget

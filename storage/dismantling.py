@@ -37,7 +37,12 @@ def dismantle(filesystem: FileSystem) -> Iterator[None]:
     for place in range(0, disk.arena.sectors, SECTORS_AT_ONCE):
         disk.arena.give_back(place, min(SECTORS_AT_ONCE, disk.arena.sectors - place))
         yield
-    disk.let_go()
+    discard(filesystem)
+
+
+def discard(filesystem: FileSystem) -> None:
+    """Let go of a file system in which there is nothing (more): it is gone with who knows it."""
+    filesystem.disk.let_go()
     del filesystem.root.parent  # it is its own
 
 

@@ -1,6 +1,9 @@
 """What can be changed while the server runs, and what is only said in the log."""
 
+import gc
 import logging
+import mmap
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +38,7 @@ class Running:
 
     def __init__(self, config: Config = CONFIG) -> None:
         self.calls: list[str] = []
+        self.made: list[weakref.ref[mmap.mmap]] = []
         self.volumes = Volumes(map(self.make, config.volumes))
         self.changes = Changes(
             self.volumes,
@@ -49,6 +53,7 @@ class Running:
         if config.name == "refused":
             raise ConfigError("it cannot be made")
         filesystem = FileSystem(Limits(config.size_bytes, config.inodes), lambda: 1)
+        self.made.append(weakref.ref(filesystem.disk.memory))
         read_only = config.rules.read_only
         return Volume(config.name.encode(), filesystem, read_only=read_only)
 
@@ -172,6 +177,20 @@ def test_a_volume_that_cannot_be_had_changes_nothing(running: Running) -> None:
     assert running.limits(b"") == (64 * MIB, default_inodes(64 * MIB))
     assert running.volumes.named.keys() == {b"", b"builds"}
     assert running.changes.config is CONFIG
+
+
+def test_volumes_that_were_made_for_nothing_are_gone() -> None:
+    """Each time that a configuration was read of which one volume could not be had, those before it
+    stayed for ever: their address space, their threads, their files and what they held."""
+    running = Running()
+    volumes = (VolumeConfig(MIB, 1000, name="new"), VolumeConfig(MIB, 1000, name="refused"))
+    gc.disable()
+    try:
+        with pytest.raises(ConfigError, match="cannot be made"):
+            running.changes.reload(replace(CONFIG, volumes=(*CONFIG.volumes, *volumes)))
+        assert [mapping() is None for mapping in running.made] == [False, False, True]
+    finally:
+        gc.enable()
 
 
 def test_read_only_is_changed_for_everybody(running: Running) -> None:
