@@ -52,7 +52,7 @@ class Status:
         yield self._process()
         for volume in self._volumes:
             yield _volume(volume)
-        for client in self._clients():
+        for client in list(self._clients()):  # they come and go meanwhile
             yield _client(client)
 
     def _process(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from tests.unit.server.test_control import ask
 from ram9.protocol.messages import Rstatfs, Tstatfs
 from ram9.server.config import Address
 from ram9.server.metrics import ServerCollector
+from ram9.server.status import Status
 from ram9.server.version import VERSION
 
 
@@ -61,6 +62,31 @@ def test_clients_are_told_with_what_they_mounted(tmp_path: Path) -> None:
         unix.close()
         server.wait_for_connections(1)
         assert len(told(tmp_path / "control")["client"]) == 1
+
+
+def test_clients_may_come_and_go_meanwhile(tmp_path: Path) -> None:
+    """An answer of more lines than are made at once was broken off, as by a bug of the server, when
+    somebody connected before it was whole."""
+    with running(tmp_path) as server:
+        server.answer_control(Address(path=str(tmp_path / "control")))
+        clients = [server.client(1) for _ in range(40)]
+        status = Status(
+            server.server.volumes,
+            server.server.clients.values,
+            server.hub,
+            server.counters,
+            server.server.allotment,
+            [],
+            "",
+            lambda: 0,
+        )
+        lines = status.lines()
+        kinds = [server.call(lambda: next(lines)["kind"]) for _ in range(3)]
+        assert kinds == ["server", "volume", "client"]
+        clients.pop().close()
+        server.wait_for_connections(39)
+        server.client(1)
+        assert server.call(lambda: len(list(lines))) == 39
 
 
 def test_the_process_is_told(tmp_path: Path) -> None:
