@@ -389,16 +389,20 @@ class Content:
                 count -= behind
             if count and elsewhere is not None:
                 runs.append(Run(elsewhere, count))
-                self._reserve = Reserve(self._disk, elsewhere + count, ahead)
+                self._reserve_behind(runs, ahead)
                 return runs
             if count:
                 runs += self._disk.take(count)
             place = runs[-1].place + runs[-1].sectors
-            ahead = space.take_ahead(place, ahead)
-            self._reserve = Reserve(self._disk, place, ahead) if ahead else None
-            if ahead and not self._disk.has_backed([Run(place, ahead)]):
-                self.give_back_reserve()
+            self._reserve_behind(runs, space.take_ahead(place, ahead))
         return runs
+
+    def _reserve_behind(self, runs: list[Run], count: int) -> None:
+        """Reserve *count* sectors, taken behind *runs*, unless they cannot be written."""
+        place = runs[-1].place + runs[-1].sectors
+        self._reserve = Reserve(self._disk, place, count) if count else None
+        if count and not self._disk.has_backed([*runs, Run(place, count)]):
+            self.give_back_reserve()
 
     def _free_from(self, first: int) -> None:
         """Free the file's sectors from *first* on."""

@@ -199,6 +199,37 @@ def test_where_the_disk_below_is_full_there_is_no_space(
     assert content.write(8192, b"y" * (1 << 20)) == 1 << 20
 
 
+def test_a_file_goes_on_elsewhere_only_where_the_disk_below_has_room(
+    filed: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write for which a full disk had no room left long runs that looked as if they were warm. A
+    file that grew went on there, and room for the sectors in which it would go on was not asked
+    for: the write after that ended the process (SIGBUS)."""
+    contents = [Content(filed) for _ in range(3)]
+    for content in contents[:2]:  # behind the first there is no room to go on
+        content.write(0, b"x" * (256 << 10))
+    allocate = os.posix_fallocate
+    room_bytes = 0
+
+    def take(number: int, offset: int, count: int) -> None:
+        nonlocal room_bytes
+        if count > room_bytes:
+            raise OSError(errno.ENOSPC, "the disk is full")
+        room_bytes -= count
+        allocate(number, offset, count)
+
+    monkeypatch.setattr(os, "posix_fallocate", take)
+    assert land(filed, contents[2], 0, 12 << 20) is None
+    room_bytes = 256 << 10
+    contents[0].write(256 << 10, b"y" * (256 << 10))
+    (_, first), (_, second) = contents[0].runs
+    assert second.place > first.place + first.sectors
+    assert contents[0].reserve is None
+    room_bytes = 0
+    with pytest.raises(FileSystemError, match="ENOSPC"):
+        contents[0].write(512 << 10, b"z" * (512 << 10))
+
+
 def test_a_full_disk_below_is_no_reason_to_wipe_what_has_no_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
