@@ -39,7 +39,7 @@ class _Lines:
     def __init__(self, text: str) -> None:
         self.found: dict[Path, int] = {(): 1}
         self._tables: dict[Path, int] = {}  # how many of each array of tables there were
-        self._tokens = self._split(text)
+        self._tokens = _split(text)
         self._token, self._line = next(self._tokens)
         table: Path = ()
         while self._token:
@@ -51,17 +51,6 @@ class _Lines:
                 path = (*table, *self._key())
                 self.found.setdefault(path, self._line)
                 self._value(path)
-
-    def _split(self, text: str) -> Iterator[tuple[str, int]]:
-        """Tokens without comments, and the lines on which they begin; at the end, empty ones."""
-        line = 1
-        for match in _TOKEN.finditer(text):
-            token = match[0]
-            if not token.startswith("#"):
-                yield token, line
-            line += token.count("\n")
-        while True:
-            yield "", line
 
     def _advance(self) -> None:
         self._token, self._line = next(self._tokens)
@@ -135,6 +124,18 @@ class _Lines:
 
     def _place(self, path: Path) -> None:
         self.found.setdefault(path, self._line)
+
+
+def _split(text: str) -> Iterator[tuple[str, int]]:
+    """Tokens without comments, and the lines on which they begin; at the end, empty ones."""
+    line = 1
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        if not token.startswith("#"):
+            yield token, line
+        line += token.count("\n")
+    while True:
+        yield "", line
 
 
 def _name(token: str) -> str:

@@ -1,5 +1,6 @@
 """Where keys of a configuration stand."""
 
+import gc
 import tomllib
 from typing import Any
 
@@ -157,3 +158,17 @@ def test_whatever_is_valid_is_found(text: str) -> None:
         if isinstance(last, str):
             names = {last, '"c.d"' if last == "c.d" else last, '"\\u0041"' if last == "A" else last}
             assert any(name in rows[line - 1] for name in names)
+
+
+def test_nothing_is_left_of_looking_for_lines() -> None:
+    """What splits the text knew who asked for its tokens, who knew it: each mistake in a file that
+    was read again stayed in memory, where nobody collects garbage."""
+    gc.collect()
+    gc.disable()
+    try:
+        lines_of(TEXT)
+        assert not [
+            each for each in gc.get_objects() if type(each).__module__ == lines_of.__module__
+        ]
+    finally:
+        gc.enable()
