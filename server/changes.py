@@ -131,7 +131,7 @@ class Changes:
     def _set_limits(self, volume: Volume, size_bytes: int, inodes: int, by: str) -> None:
         budget = volume.filesystem.budget
         before_bytes = budget.limit_bytes
-        budget.resize(size_bytes, inodes)
+        volume.filesystem.disk.resize(size_bytes, inodes)
         event(
             log,
             logging.INFO,

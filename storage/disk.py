@@ -56,8 +56,7 @@ class Disk:
         self.memory = self.arena.memory
         self.view = self.arena.view
         budget.memory.counts_pages = backing.is_in_memory
-        warm_sectors_max = budget.limit_bytes // SECTOR_BYTES // WARM_SHARE
-        self.space = FreeSpace(self.arena, warm_sectors_max, budget.memory)
+        self.space = FreeSpace(self.arena, _warm_sectors_max(budget.limit_bytes), budget.memory)
         budget.reclaim = self.reclaim
         self.reserved: dict[Reserve, None] = {}  # in the order in which they were made
         self.lent: Lenders = {} if lenders is None else lenders
@@ -67,6 +66,11 @@ class Disk:
     def room_bytes(self) -> int:
         """The largest size that the volume can be given while it lives."""
         return self.arena.sectors * SECTOR_BYTES
+
+    def resize(self, size_bytes: int, inodes: int) -> None:
+        """Hold up to *size_bytes* and *inodes* from now on, as Budget.resize."""
+        self.budget.resize(size_bytes, inodes)
+        self.space.warm_sectors_max = _warm_sectors_max(size_bytes)
 
     def populate_ahead(self) -> None:
         """From now on, use a spare processor to make memory ready for who goes on writing.
@@ -167,3 +171,7 @@ class Reserve:
             self._disk.space.free(self.place, self.count)
             self.count = 0
             del self._disk.reserved[self]
+
+
+def _warm_sectors_max(size_bytes: int) -> int:
+    return size_bytes // SECTOR_BYTES // WARM_SHARE

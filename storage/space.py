@@ -38,11 +38,11 @@ class FreeSpace:
         "_reclaim_above_sectors",
         "_reclaim_step_sectors",
         "_unneeded",
-        "_warm_sectors_max",
         "_warm_sectors_min",
         "ahead",
         "cold",
         "warm",
+        "warm_sectors_max",
     )
 
     def __init__(
@@ -60,7 +60,7 @@ class FreeSpace:
         self._memory = memory
         self._reclaim_step_sectors = min(BATCH_SECTORS // 2, arena.sectors // 64)
         self._reclaim_above_sectors = 0  # with fewer warm ones there is nothing to give back
-        self._warm_sectors_max = warm_sectors_max
+        self.warm_sectors_max = warm_sectors_max
         self._is_cooled = True  # whether all pages that can be given back were
         self._warm_sectors_min = 0  # since surplus() was last called
         self._unneeded: deque[int] = deque()  # what that was, the last times
@@ -257,7 +257,7 @@ class FreeSpace:
         while len(unneeded) > periods:
             unneeded.popleft()
         aged = min(unneeded) if len(unneeded) == periods else 0
-        return max(aged, self.warm.sectors - self._warm_sectors_max)
+        return max(aged, self.warm.sectors - self.warm_sectors_max)
 
     def give_back(self, count: int) -> int:
         """Turn up to about *count* warm sectors cold, the oldest of the longest runs first.

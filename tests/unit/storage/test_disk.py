@@ -157,6 +157,20 @@ def test_without_it_nothing_is_overwritten() -> None:
 # What lies in a file
 
 
+def test_what_is_kept_warm_follows_the_size() -> None:
+    """A volume that was made small kept half of the size that it had been given at first."""
+    disk = Disk(Budget(64 << 20, 100))
+    content = Content(disk)
+    content.write(0, bytes(16 << 20))
+    content.truncate(0)
+    assert disk.space.surplus(100) <= 0
+    disk.resize(8 << 20, 100)
+    assert disk.budget.limit_bytes == 8 << 20
+    assert disk.space.surplus(100) == disk.space.warm.sectors - (4 << 20) // SECTOR_BYTES
+    disk.resize(128 << 20, 100)
+    assert disk.space.surplus(100) <= 0
+
+
 @pytest.fixture
 def filed(tmp_path: Path) -> Disk:
     return Disk(Budget(16 << 20, 1), backing=Backing(Kind.FILE, str(tmp_path)))
