@@ -84,6 +84,11 @@ class Changes:
         for wanted in new.volumes:
             if wanted.name in have:
                 self._require_room(have[wanted.name], wanted.size_bytes)
+            elif wanted.name.encode() in self._volumes.templates:
+                raise ConfigError(
+                    f"the name {wanted.name!r} is that of scratch volumes until the server is "
+                    "restarted: choose another, or restart it"
+                )
         made = self._made([wanted for wanted in new.volumes if wanted.name not in have])
         for volume in made:
             self._volumes.named[volume.name] = volume

@@ -10,9 +10,18 @@ from typing import Any
 import pytest
 
 from ram9.server.changes import Changes
-from ram9.server.config import Address, Config, ConfigError, Rules, VolumeConfig, default_inodes
+from ram9.server.config import (
+    Address,
+    Config,
+    ConfigError,
+    Rules,
+    TemplateConfig,
+    VolumeConfig,
+    default_inodes,
+)
 from ram9.server.memory import MemoryLimit
-from ram9.server.volumes import Volume, Volumes
+from ram9.server.scratch import Template
+from ram9.server.volumes import TRUST, Volume, Volumes
 from ram9.storage.backing import Backing
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.limits import Limits
@@ -191,6 +200,19 @@ def test_volumes_that_were_made_for_nothing_are_gone() -> None:
         assert [mapping() is None for mapping in running.made] == [False, False, True]
     finally:
         gc.enable()
+
+
+def test_a_template_keeps_its_name_until_the_server_is_restarted(running: Running) -> None:
+    """A volume of the name of a template that the file no longer has was made, and nobody could
+    mount it: the template was still there, and found first."""
+    template = TemplateConfig("scratch", MIB, MIB, 1, 60, 1, MIB, 60)
+    running.volumes.templates[b"scratch"] = Template(
+        template, TRUST, lambda config, _: running.make(config), running.volumes.named, lambda: 0.0
+    )
+    new = VolumeConfig(MIB, 1000, name="scratch")
+    with pytest.raises(ConfigError, match="the name 'scratch' is that of scratch volumes until"):
+        running.changes.reload(replace(CONFIG, volumes=(*CONFIG.volumes, new)))
+    assert running.volumes.named.keys() == {b"", b"builds"}
 
 
 def test_read_only_is_changed_for_everybody(running: Running) -> None:
