@@ -104,7 +104,8 @@ class Changes:
                 getattr(self.config, field.name) != getattr(new, field.name)
             ):
                 _report_kept("setting", field.name, "this takes a restart")
-        self.config = new
+        kept = [old[name] for name in old.keys() - {volume.name for volume in new.volumes}]
+        self.config = replace(new, volumes=(*new.volumes, *kept))
 
     def _made(self, configs: Iterable[VolumeConfig]) -> list[Volume]:
         """New volumes, all of them or none: ConfigError."""

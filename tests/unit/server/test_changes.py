@@ -215,6 +215,17 @@ def test_a_template_keeps_its_name_until_the_server_is_restarted(running: Runnin
     assert running.volumes.named.keys() == {b"", b"builds"}
 
 
+def test_a_volume_that_the_file_no_longer_has_still_counts(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is there until the server is restarted, but its size was left out of the sum."""
+    running.changes.reload(replace(CONFIG, volumes=CONFIG.volumes[:1]))
+    assert caplog.messages == ["not reloaded"]
+    for name, size in (("/", "1000MiB"), ("builds", "1000MiB")):
+        with pytest.raises(ConfigError, match="bytes are more than"):
+            running.resize(name, size)
+
+
 def test_read_only_is_changed_for_everybody(running: Running) -> None:
     running.changes.reload(volume(1, rules=Rules(read_only=True)))
     assert running.volumes.named[b"builds"].read_only
