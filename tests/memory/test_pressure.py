@@ -140,7 +140,7 @@ def test_a_writer_that_never_stops_has_nobody_killed(group: Group, tmp_path: Pat
             bystander.end()
         server.still_lives()
         assert written > GROUP_BYTES // 2
-        assert refused > 50
+        assert refused
         assert bystander.answers > 20
         assert bystander.longest_seconds < ANSWER_SECONDS_MAX
         assert df(other) < GROUP_BYTES

@@ -161,8 +161,10 @@ def df_i_is_exact_when_inodes_are_used_up_and_after(world: World) -> None:
 def hdd(mount: str) -> None:
     def fact(world: World) -> str:
         with ballast(world, 8 * MIB):
+            # One alone: where a second gives room back behind a write that was cut short, stress-ng
+            # writes on beyond, and takes the hole for wrong data.
             printed = run(
-                *("stress-ng", "--hdd", 2, "--hdd-bytes", "32M", "--timeout", SECONDS),
+                *("stress-ng", "--hdd", 1, "--hdd-bytes", "32M", "--timeout", SECONDS),
                 *("--verify", "--oomable", "--temp-path", world.folder / mount, "--metrics"),
             )
             assert not re.search(r"fail|error", printed), printed[-2000:]
