@@ -328,9 +328,9 @@ class Writer(threading.Thread):
         assert self.refused > refused
         assert not self.wrong, self.wrong
 
-    def goes_on(self, count_bytes: int) -> None:
-        """Wait until it has written so much more."""
-        wanted = self.written_bytes + count_bytes
+    def goes_on(self, count_bytes: int, since_bytes: int) -> None:
+        """Wait until it has written so much more than it had at some time."""
+        wanted = since_bytes + count_bytes
         until(lambda: self.written_bytes >= wanted or self.wrong, "the writer goes on")
         assert not self.wrong, self.wrong
 
@@ -366,12 +366,13 @@ def growing_while_a_writer_runs_lets_it_go_on(world: World) -> str:
         sizes = [SIZE_MIB + 32 * step for step in range(1, 6 if FULL else 3)]
         for size in sizes:
             writer.holds()
+            written_bytes = writer.written_bytes
             resize(world, f"{size}MiB", "--inodes", str(INODES + size))
             for mount in CACHES:
                 seen = os.statvfs(world.folder / mount)
                 assert seen.f_blocks * BLOCK_BYTES == size * MIB, mount
                 assert seen.f_files == INODES + size, mount
-            writer.goes_on(24 * MIB)
+            writer.goes_on(24 * MIB, written_bytes)
         writer.holds()
         assert os.statvfs(world.folder / "plain").f_bavail < len(Writer.PIECE) // BLOCK_BYTES
     assert exact(world) == before
@@ -387,13 +388,14 @@ def shrinking_while_a_writer_runs_holds_it_and_loses_nothing(world: World) -> st
     for number in range(4):
         (mount / f"old-{number}").write_bytes(os.urandom(MIB) * 12)
     with writing(world) as writer:
-        writer.goes_on(16 * MIB)
+        writer.goes_on(16 * MIB, 0)
         told = resize(world, "50MiB", "--inodes", "10")
         seen = os.statvfs(mount)
         assert "more is used" in told, told
         assert (seen.f_bavail, seen.f_ffree) == (0, 0)
         assert seen.f_blocks == standing(world)["used_bytes"] // BLOCK_BYTES
         writer.holds()
+        held_bytes = writer.written_bytes
         exact(world)
         assert attempt(os.mkdir, mount / "more") == "ENOSPC"
         assert digests(mount / "kept") == digests(world.folder / "originals")
@@ -402,10 +404,11 @@ def shrinking_while_a_writer_runs_holds_it_and_loses_nothing(world: World) -> st
             (mount / f"old-{number}").unlink()
             used.append(standing(world)["used_bytes"])
             assert used[-1] < used[-2]
-        writer.goes_on(MIB)
+        writer.goes_on(MIB, held_bytes)
+        written_bytes = writer.written_bytes
         resize(world, f"{SIZE_MIB}MiB", "--inodes", str(INODES))
         assert os.statvfs(mount).f_blocks * BLOCK_BYTES == SIZE_MIB * MIB
-        writer.goes_on(8 * MIB)
+        writer.goes_on(8 * MIB, written_bytes)
     assert exact(world) == before
     return f"{used[0] / MIB:.1f} MiB used of 50, {writer.refused} refusals"
 
