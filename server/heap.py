@@ -8,20 +8,15 @@ blocks of pieces that are otherwise empty.
 
 import ctypes
 import gc
-import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
+from ram9.server.memory import MemoryFiles
 from ram9.storage.populating import start_without_signals
 
 CHANGE_BYTES_MIN: Final = 256 << 10  # since the last time, before it is worth another look
 BUSY_SECONDS_MAX: Final = 60  # with requests in every one, before nobody waits for a quiet one
-
-_STATM: Final = Path("/proc/self/statm")
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Heap:
@@ -31,7 +26,7 @@ class Heap:
 
     def __init__(self, held_bytes: Callable[[], int] | None = None) -> None:
         """*held_bytes* tells how much memory this process has of its own."""
-        self._held_bytes = held_bytes or anonymous_bytes
+        self._held_bytes = held_bytes or MemoryFiles().anonymous_bytes
         self._changed_bytes = self._held_bytes()
         self._busy_seconds = 0
         self._is_trimming = threading.Event()
@@ -70,11 +65,3 @@ class Heap:
         assert self._trim is not None
         self._trim(ctypes.c_size_t(0))
         self._is_trimming.clear()
-
-
-def anonymous_bytes() -> int:
-    """How much memory the process has that is no file's: proc_pid_statm(5); 0 if that is hidden."""
-    with suppress(OSError):
-        _, resident, shared, *_ = map(int, _STATM.read_text().split())
-        return (resident - shared) * _PAGE_BYTES
-    return 0

@@ -5,13 +5,12 @@ import gc
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 from tests.socket_client import wait_until
 
 from ram9.server import heap as heap_module
-from ram9.server.heap import BUSY_SECONDS_MAX, CHANGE_BYTES_MIN, Heap, anonymous_bytes
+from ram9.server.heap import BUSY_SECONDS_MAX, CHANGE_BYTES_MIN, Heap
 
 
 class Held:
@@ -95,19 +94,13 @@ def test_where_python_collects_by_itself_nothing_is_frozen(heap: Heap) -> None:
     assert gc.get_freeze_count() == before
 
 
-def test_a_system_that_hides_it_says_nothing_of_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert anonymous_bytes() > 1 << 20
-    monkeypatch.setattr(heap_module, "_STATM", tmp_path / "none")
-    assert anonymous_bytes() == 0
-
-
 # Many values of 4 KiB go, and one stays behind the last: the C library keeps all below it.
 TRIMMED = """
 import time
-from ram9.server.heap import Heap, anonymous_bytes
+from ram9.server.heap import Heap
+from ram9.server.memory import MemoryFiles
 
+anonymous_bytes = MemoryFiles().anonymous_bytes
 values = [b"%04096d" % number for number in range(20_000)]
 last = b"%04096d" % 1
 del values
