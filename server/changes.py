@@ -99,13 +99,15 @@ class Changes:
                 self._change(have[wanted.name], old.get(wanted.name), wanted)
         for name in sorted(have.keys() - {volume.name for volume in new.volumes}):
             _report_kept("volume", name, "volumes are removed by a restart")
+        settings = {}
         for field in fields(Config):
-            if field.name not in ("volumes", "path", "overcommit") and (
-                getattr(self.config, field.name) != getattr(new, field.name)
-            ):
-                _report_kept("setting", field.name, "this takes a restart")
-        kept = [old[name] for name in old.keys() - {volume.name for volume in new.volumes}]
-        self.config = replace(new, volumes=(*new.volumes, *kept))
+            if field.name not in ("volumes", "path", "overcommit"):
+                settings[field.name] = value = getattr(self.config, field.name)
+                if value != getattr(new, field.name):
+                    _report_kept("setting", field.name, "this takes a restart")
+        # What is in force now, so that the next time what takes a restart is said again.
+        volumes = {wanted.name: _in_force(old.get(wanted.name), wanted) for wanted in new.volumes}
+        self.config = replace(new, **settings, volumes=tuple((old | volumes).values()))
 
     def _made(self, configs: Iterable[VolumeConfig]) -> list[Volume]:
         """New volumes, all of them or none: ConfigError."""
@@ -187,6 +189,14 @@ def _text(request: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"the request says no {key}")
     return value
+
+
+def _in_force(old: VolumeConfig | None, new: VolumeConfig) -> VolumeConfig:
+    """What is true of a volume that was *old* and is to be *new*; see Changes._change."""
+    if old is None:
+        return new
+    rules = replace(old.rules, read_only=new.rules.read_only)
+    return replace(new, rules=rules, backing=old.backing)
 
 
 def _report_kept(what: str, name: str, reason: str) -> None:

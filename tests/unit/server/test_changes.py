@@ -256,6 +256,27 @@ def test_what_takes_a_restart_is_said(
     assert running.volumes.named.keys() == {b"", b"builds"}
 
 
+@pytest.mark.parametrize(
+    "new",
+    [
+        replace(CONFIG, client_cache=True),
+        replace(CONFIG, volumes=CONFIG.volumes[:1]),
+        volume(1, rules=Rules(policy="enforce")),
+        volume(1, backing=Backing(wipe=True)),
+    ],
+)
+def test_what_takes_a_restart_is_said_until_there_is_one(
+    running: Running, caplog: pytest.LogCaptureFixture, new: Config
+) -> None:
+    """What was not reloaded counted as done: read again, the same file was said to be in force, and
+    the one of before as what takes a restart."""
+    running.changes.reload(new)
+    running.changes.reload(new)
+    assert caplog.messages == ["not reloaded"] * 2
+    running.changes.reload(CONFIG)
+    assert caplog.messages == ["not reloaded"] * 2
+
+
 def test_what_is_as_it_was_is_not_mentioned(
     running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
