@@ -107,8 +107,7 @@ class Disk:
     def take_back(self, runs: list[Run]) -> None:
         """Free sectors that were taken, charged, and never written."""
         for place, count in runs:
-            self.space.free(place, count)
-            self.budget.release_sectors(count * SECTOR_BYTES)
+            self._give(place, count)
 
     def shed(self, count_bytes: int) -> int:
         """Give some memory that no file uses back, up to about *count_bytes*; how much that was."""
@@ -118,6 +117,9 @@ class Disk:
     def free(self, place: int, count: int) -> None:
         if self.wipes:
             self.wipe(place, count)
+        self._give(place, count)
+
+    def _give(self, place: int, count: int) -> None:
         self.space.free(place, count)
         self.budget.release_sectors(count * SECTOR_BYTES)
 
@@ -125,8 +127,7 @@ class Disk:
         """Overwrite sectors with zeros."""
         start, end = place << SECTOR_SHIFT, (place + count) << SECTOR_SHIFT
         for at in range(start, end, WIPE_BYTES):
-            stop = min(at + WIPE_BYTES, end)
-            self.view[at:stop] = _ZEROS[: stop - at]
+            self.arena.overwrite(at, _ZEROS[: min(WIPE_BYTES, end - at)])
 
     def let_go(self) -> None:
         """Nobody asks for anything any more: nothing that this disk knows may know it."""

@@ -257,6 +257,31 @@ def test_a_full_disk_below_is_no_reason_to_wipe_what_has_no_room(
     assert disk.budget.used_bytes == 0
 
 
+def test_zeros_for_a_hole_on_a_full_disk_are_no_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that was arriving when its volume ended is wiped in what is a hole by then. Through
+    the mapping, that ends the process where the disk has no room for zeros."""
+    disk = Disk(Budget(16 << 20, 1), backing=Backing(Kind.FILE, str(tmp_path), wipe=True))
+    disk.budget.reserve_sectors(8 * SECTOR_BYTES)
+    ((place, count),) = disk.take(8)
+    disk.arena.give_back(place, count)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(full))
+    disk.free(place, count)
+    assert os.fstat(disk.arena.file.number).st_blocks == 0
+
+
+def test_a_file_is_wiped_on_its_disk(tmp_path: Path) -> None:
+    disk = Disk(Budget(16 << 20, 1), backing=Backing(Kind.FILE, str(tmp_path), wipe=True))
+    content = Content(disk)
+    content.write(0, b"x" * (WIPE_BYTES + 5000))
+    assert not is_blank(disk)
+    content.truncate(0)
+    assert is_blank(disk)
+    assert not any(os.pread(disk.arena.file.number, WIPE_BYTES + 8192, 0))
+
+
 def test_a_file_is_charged_what_fits(tmp_path: Path) -> None:
     disk = Disk(
         Budget(8 * SECTOR_BYTES + FIRST_RUN_BYTES + RUN_BYTES, 1),
