@@ -70,7 +70,7 @@ class Disk:
     def resize(self, size_bytes: int, inodes: int) -> None:
         """Hold up to *size_bytes* and *inodes* from now on, as Budget.resize."""
         self.budget.resize(size_bytes, inodes)
-        self.space.warm_sectors_max = _warm_sectors_max(size_bytes)
+        self.space.keep_warm(_warm_sectors_max(size_bytes))
 
     def populate_ahead(self) -> None:
         """From now on, use a spare processor to make memory ready for who goes on writing.

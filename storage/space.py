@@ -58,9 +58,8 @@ class FreeSpace:
         self.ahead: Populator | None = None
         self._batches = 0  # that turned warm since surplus() was last called
         self._memory = memory
-        self._reclaim_step_sectors = min(BATCH_SECTORS // 2, arena.sectors // 64)
         self._reclaim_above_sectors = 0  # with fewer warm ones there is nothing to give back
-        self.warm_sectors_max = warm_sectors_max
+        self.keep_warm(warm_sectors_max)
         self._is_cooled = True  # whether all pages that can be given back were
         self._warm_sectors_min = 0  # since surplus() was last called
         self._unneeded: deque[int] = deque()  # what that was, the last times
@@ -68,6 +67,12 @@ class FreeSpace:
         self.cold = FreeRuns()
         self.cold.add(0, arena.sectors)
         memory.arena_sectors, memory.cold = arena.sectors, self.cold
+
+    def keep_warm(self, sectors_max: int) -> None:
+        """Keep up to *sectors_max* free sectors warm from now on, a watermark beyond which they are
+        a surplus; what is looked for in steps is so in steps of a 32nd of that."""
+        self.warm_sectors_max = sectors_max
+        self._reclaim_step_sectors = min(BATCH_SECTORS // 2, sectors_max // 32)
 
     @property
     def sectors(self) -> int:

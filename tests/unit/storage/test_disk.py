@@ -257,6 +257,16 @@ def test_a_full_disk_below_is_no_reason_to_wipe_what_has_no_room(
     assert disk.budget.used_bytes == 0
 
 
+@pytest.mark.parametrize("size_bytes", [1 << 20, 4 << 20])
+def test_a_disk_looks_again_for_what_is_a_part_of_its_size(size_bytes: int) -> None:
+    """It was a part of its address space, which is 16 times what it was made with."""
+    disk = Disk(Budget(1 << 20, 1))
+    disk.resize(size_bytes, 1)
+    disk.budget.memory.bytes_max = 0
+    disk.space.reclaim(1)
+    assert disk.space._reclaim_above_sectors * SECTOR_BYTES == size_bytes // 64
+
+
 def test_zeros_for_a_hole_on_a_full_disk_are_no_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,7 +68,7 @@ def tight() -> tuple[FreeSpace, Memory]:
     arena = Arena(MANY)
     memory = Memory(0)
     memory.bytes_max = MANY // 2 * SECTOR_BYTES
-    space = FreeSpace(arena, MANY, memory)
+    space = FreeSpace(arena, MANY // 2, memory)
     space.take(MANY // 2)
     for place in range(0, MANY // 2, 2):
         space.free(place, 1)
