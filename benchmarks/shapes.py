@@ -225,7 +225,7 @@ def measure(shape: Shape) -> Taken:
     tree = InProcess(filesystem)
     gc.collect()
     gc.disable()
-    heap = Heap(lambda: 0)
+    heap = Heap(lambda: [0])
     whole_bytes = resident_bytes()
     idle_bytes, charged_bytes = anonymous_bytes(), filesystem.budget.used_bytes
     build(shape, tree)

@@ -30,7 +30,7 @@ from ram9.server.memory import MemoryFiles, MemoryLimit
 from ram9.server.metrics import MetricsServer, registry_of
 from ram9.server.pressure import Pressure
 from ram9.server.reloading import Reloading
-from ram9.server.session import Session
+from ram9.server.session import FID_BYTES, Session
 from ram9.server.shares import fids_total_max, held_bytes_max
 from ram9.server.status import Status
 from ram9.server.templates import Templates
@@ -91,7 +91,8 @@ class Server:
         )
         self._fids_total_max = fids_total_max(config.memory_bytes, memory_bytes)
         self._cooling = Cooling(loop.call_later, config.keep_warm_seconds)
-        self._heap = Heap()
+        self._anonymous_bytes = MemoryFiles().anonymous_bytes
+        self._heap = Heap(self._held_bytes)
         self._sent_before = 0
         self._sessions = 0
         self._metrics: MetricsServer | None = None
@@ -282,6 +283,11 @@ class Server:
                 and standing.used_inodes < FULL_AGAIN * standing.limit_inodes
             ):
                 volume.is_full = False
+
+    def _held_bytes(self) -> tuple[int, ...]:
+        """What the process holds, what volumes should, and what fids should."""
+        fids_bytes = self.counters.fids * FID_BYTES
+        return self._anonymous_bytes(), self.allotment.held_bytes, fids_bytes
 
     def _give_back_heap(self) -> None:
         """Return what the heap holds and nobody needs, in a second without requests."""

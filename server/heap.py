@@ -9,10 +9,9 @@ blocks of pieces that are otherwise empty.
 import ctypes
 import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from ram9.server.memory import MemoryFiles
 from ram9.storage.populating import start_without_signals
 
 CHANGE_BYTES_MIN: Final = 256 << 10  # since the last time, before it is worth another look
@@ -22,12 +21,14 @@ BUSY_SECONDS_MAX: Final = 60  # with requests in every one, before nobody waits 
 class Heap:
     """Decides once a second whether the heap may hold memory that nobody needs; gives it back."""
 
-    __slots__ = ("_busy_seconds", "_changed_bytes", "_held_bytes", "_is_trimming", "_trim")
+    __slots__ = ("_busy_seconds", "_held_bytes", "_is_trimming", "_seen_bytes", "_trim")
 
-    def __init__(self, held_bytes: Callable[[], int] | None = None) -> None:
-        """*held_bytes* tells how much memory this process has of its own."""
-        self._held_bytes = held_bytes or MemoryFiles().anonymous_bytes
-        self._changed_bytes = self._held_bytes()
+    def __init__(self, held_bytes: Callable[[], Iterable[int]]) -> None:
+        """*held_bytes* tells what may have left something behind once it has changed, each by
+        itself: the memory that the process has, and what it should have, for memory that was freed
+        but not given back changes only that."""
+        self._held_bytes = held_bytes
+        self._seen_bytes = list(held_bytes())
         self._busy_seconds = 0
         self._is_trimming = threading.Event()
         # Other C libraries than that of GNU have none, and keep less.
@@ -39,10 +40,11 @@ class Heap:
         if not is_quiet and self._busy_seconds < BUSY_SECONDS_MAX:
             return False
         self._busy_seconds = 0
-        held_bytes = self._held_bytes()
-        if abs(held_bytes - self._changed_bytes) < CHANGE_BYTES_MIN:
+        held_bytes = list(self._held_bytes())
+        changes = (abs(now - seen) for now, seen in zip(held_bytes, self._seen_bytes, strict=True))
+        if max(changes) < CHANGE_BYTES_MIN:
             return False
-        self._changed_bytes = held_bytes
+        self._seen_bytes = held_bytes
         return True
 
     def give_back(self) -> None:

@@ -69,6 +69,7 @@ def test_an_empty_volume_takes_little_more_than_an_idle_server(
     time.sleep(2.5)
     idle_bytes = resident_bytes(process.process.pid)
     build(shape, tree)
+    time.sleep(2.5)  # so that it is looked at while all of it is there, too
     assert resident_bytes(process.process.pid) > idle_bytes + GROWN_BYTES_MIN
     destroy(shape, tree)
     bytes_max = 1.1 * idle_bytes + PIECES_BYTES
