@@ -7,7 +7,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import budget, churn, churn_volumes, kernel, memory, scaling, sharing, wire
+from benchmarks import (
+    budget,
+    churn,
+    churn_volumes,
+    kernel,
+    memory,
+    pacing,
+    scaling,
+    sharing,
+    wire,
+)
 from benchmarks.cases import CASES
 from benchmarks.report import Report, machine, new_folder
 from benchmarks.servers import PEERS
@@ -90,6 +100,11 @@ With 4 KiB, 64 KiB and 1 MiB, into parts of their own and into the same range.
 Count the processor time and the system calls of each request.
 
 Of ram9 only; the calls are counted with strace. --quick: 0.2 s for each case.""",
+    "pacing": """\
+Measure what a request costs where the client thinks before the next one.
+
+Processor time of the server and the time until the answer, of ram9 and diod.
+--quick: one round.""",
     "memory": f"""\
 Measure what trees of several shapes take of memory, and what is left of it after deleting.
 
@@ -184,11 +199,11 @@ def _add_options(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--inside", action="store_true", help="run the servers in the guest, too"
         )
-    if name in ("wire", "kernel", "scaling", "fairness", "writers"):
+    if name in ("wire", "kernel", "scaling", "fairness", "writers", "pacing"):
         command.add_argument(
             "--rounds", type=int, metavar="N", help="how often all take their turn"
         )
-    if name in ("wire", "scaling", "fairness", "writers", "budget"):
+    if name in ("wire", "scaling", "fairness", "writers", "pacing", "budget"):
         command.add_argument("--seconds", type=float, metavar="S", help="for each measurement")
     if name == "memory":
         command.add_argument(
@@ -252,6 +267,11 @@ def _sharing_plan(options: argparse.Namespace) -> sharing.SharingPlan:
     )
 
 
+def _pace(options: argparse.Namespace) -> pacing.Pace:
+    pace = pacing.Pace.quick() if options.quick else pacing.Pace()
+    return pacing.Pace(options.rounds or pace.rounds, options.seconds or pace.seconds)
+
+
 def _churn(options: argparse.Namespace, report: Report) -> None:
     seconds = 10.0 if options.quick else 60 * options.minutes
     points = 10 if options.quick else 120
@@ -280,6 +300,8 @@ def measure(options: argparse.Namespace, report: Report) -> None:
         case "memory":
             scale = memory.QUICK_SCALE if options.quick else 1.0
             memory.run_memory(scale, options.shapes, report)
+        case "pacing":
+            pacing.run_pacing(_pace(options), report)
         case "budget":
             seconds = options.seconds or (0.2 if options.quick else 2.0)
             budget.run_budget(options.cases, seconds, report)
