@@ -66,6 +66,7 @@ class Server:
         Raises ConfigError for what cannot be had: an address, a size.
         """
         self._loop = loop
+        self._memory_bytes = memory_bytes
         self._client_cache = config.client_cache
         self.counters = Counters()
         self._waiting_locks = WaitingLocks(self.counters, config.lock_wait_seconds, time.monotonic)
@@ -83,13 +84,8 @@ class Server:
             self._chores,
             time.monotonic,
         )
-        self._hub = Hub(
-            loop,
-            making.lenders,
-            held_bytes_max(config.memory_bytes, memory_bytes),
-            lingers=has_spare_processor(),
-        )
-        self._fids_total_max = fids_total_max(config.memory_bytes, memory_bytes)
+        self._hub = Hub(loop, making.lenders, lingers=has_spare_processor())
+        self._note_sizes(config.memory_bytes)
         self._cooling = Cooling(loop.call_later, config.keep_warm_seconds)
         self._anonymous_bytes = MemoryFiles().anonymous_bytes
         self._heap = Heap(self._held_bytes)
@@ -124,7 +120,7 @@ class Server:
             config,
             files.limit,
             self._making.volume,
-            on_less=self._shed,
+            on_sizes=self._note_sizes,
             on_read_only=self._protect,
         )
         status = Status(
@@ -144,7 +140,12 @@ class Server:
             await self._control.start()
         return changes
 
-    def _shed(self) -> None:
+    def _note_sizes(self, size_bytes: int) -> None:
+        """Volumes may take so much of memory, all together: clients share the rest."""
+        self._hub.held_bytes_max = held_bytes_max(size_bytes, self._memory_bytes)
+        self._fids_total_max = fids_total_max(size_bytes, self._memory_bytes)
+        for client in self.clients.values():
+            client.session.fids_total_max = self._fids_total_max
         if self.pressure is not None:
             self.pressure.shed()
 

@@ -4,6 +4,7 @@ again. Either all of it can be done, or nothing is."""
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 from ram9.server.config import (
@@ -30,7 +31,8 @@ class Changes:
     """Changes *volumes*, which *config* had made.
 
     *limit* says how much memory this process may use, or raises ConfigError. *make* makes a volume.
-    *on_less* is called when one may hold less than before, *on_read_only* when one became so.
+    *on_sizes* is called with what all of them may take of memory once that may be another,
+    *on_read_only* when one became read only.
     """
 
     def __init__(
@@ -39,14 +41,14 @@ class Changes:
         config: Config,
         limit: Callable[[], MemoryLimit],
         make: MakeVolume,
-        on_less: Callable[[], None],
+        on_sizes: Callable[[int], None],
         on_read_only: Callable[[], None],
     ) -> None:
         self._volumes = volumes
         self.config = config
         self._limit = limit
         self._make = make
-        self._on_less = on_less
+        self._on_sizes = on_sizes
         self._on_read_only = on_read_only
 
     def resize(self, request: Mapping[str, Any], peer: str) -> Iterator[dict[str, Any]]:
@@ -66,6 +68,7 @@ class Changes:
         self._require_room(volume, size_bytes)
         self._require_memory({name: size_bytes})
         self._set_limits(volume, size_bytes, inodes, peer)
+        self._on_sizes(self._in_force().memory_bytes)
         standing = volume.filesystem.budget.standing()
         yield {
             "kind": "resized",
@@ -106,8 +109,9 @@ class Changes:
                 if value != getattr(new, field.name):
                     _report_kept("setting", field.name, "this takes a restart")
         # What is in force now, so that the next time what takes a restart is said again.
-        volumes = {wanted.name: _in_force(old.get(wanted.name), wanted) for wanted in new.volumes}
+        volumes = {wanted.name: _kept(old.get(wanted.name), wanted) for wanted in new.volumes}
         self.config = replace(new, **settings, volumes=tuple((old | volumes).values()))
+        self._on_sizes(self._in_force().memory_bytes)
 
     def _made(self, configs: Iterable[VolumeConfig]) -> list[Volume]:
         """New volumes, all of them or none: ConfigError."""
@@ -151,8 +155,6 @@ class Changes:
             used_bytes=budget.used_bytes,
             by=by,
         )
-        if size_bytes < before_bytes:
-            self._on_less()
 
     def _require_room(self, volume: Volume, size_bytes: int) -> None:
         room_bytes = volume.filesystem.disk.room_bytes
@@ -166,17 +168,15 @@ class Changes:
         """Refuse sizes that the configuration would not have been allowed to have."""
         if self.config.overcommit:
             return
-        volumes = tuple(
-            replace(
-                volume,
-                size_bytes=sizes.get(
-                    volume.name,
-                    self._volumes.named[volume.name.encode()].filesystem.budget.limit_bytes,
-                ),
-            )
-            for volume in self.config.volumes
-        )
-        require_memory(replace(self.config, volumes=volumes), self._limit())
+        require_memory(self._in_force(sizes), self._limit())
+
+    def _in_force(self, sizes: Mapping[str, int] = MappingProxyType({})) -> Config:
+        """The configuration with the sizes that volumes have now, or those of *sizes*."""
+        named = self._volumes.named
+        now = {name.decode(): it.filesystem.budget.limit_bytes for name, it in named.items()}
+        now.update(sizes)
+        volumes = [replace(it, size_bytes=now[it.name]) for it in self.config.volumes]
+        return replace(self.config, volumes=tuple(volumes))
 
     def _names(self) -> str:
         names = sorted(printable(volume.name) or "/" for volume in self._volumes)
@@ -191,7 +191,7 @@ def _text(request: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _in_force(old: VolumeConfig | None, new: VolumeConfig) -> VolumeConfig:
+def _kept(old: VolumeConfig | None, new: VolumeConfig) -> VolumeConfig:
     """What is true of a volume that was *old* and is to be *new*; see Changes._change."""
     if old is None:
         return new

@@ -55,7 +55,6 @@ class Hub:
         self,
         loop: asyncio.AbstractEventLoop,
         lenders: Lenders,
-        held_bytes_max: int = HELD_BYTES_MAX,
         *,
         lingers: bool = False,
     ) -> None:
@@ -66,7 +65,7 @@ class Hub:
         # Bytes are received here and answered before anything else is received.
         self.received = memoryview(bytearray(RECEIVE_BYTES))
         self.held_bytes = 0
-        self.held_bytes_max = held_bytes_max
+        self.held_bytes_max = HELD_BYTES_MAX
         self.transports: dict[Member, None] = {}
         self.waiting: dict[Member, None] = {}  # for memory to receive a large frame into
         self.buffers: list[bytearray] = []  # spare ones

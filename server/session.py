@@ -62,7 +62,6 @@ class Session:
     """
 
     __slots__ = (
-        "_fids_total_max",
         "_late",
         "_leased",
         "_opens",
@@ -72,6 +71,7 @@ class Session:
         "data_bytes_max",
         "ended",
         "fids",
+        "fids_total_max",
         "guarded",
         "locked",
         "msize",
@@ -111,7 +111,7 @@ class Session:
         self._leased: dict[Volume, None] = {}  # attached, and not there for ever
         self.version_masks = COUNTED_VERSIONS if client_cache else CACHELESS_VERSIONS
         self.fids = FidTable()
-        self._fids_total_max = fids_total_max
+        self.fids_total_max = fids_total_max
         self._reply_bytes_max = MSIZE_MAX
         self.agree(UNVERSIONED_FRAME_BYTES_MAX, versioned=False)
         self.locked: dict[Inode, set[Hashable]] = {}  # who of this session holds locks, and where
@@ -140,7 +140,7 @@ class Session:
         if number not in self.fids:
             if len(self.fids) >= FIDS_MAX:
                 raise FileSystemError(Errno.EMFILE)
-            if self.counters.fids >= self._fids_total_max:
+            if self.counters.fids >= self.fids_total_max:
                 raise FileSystemError(Errno.ENFILE)
 
     def put(self, number: int, fid: Fid, source: int = NOFID) -> None:
@@ -162,7 +162,7 @@ class Session:
         elif len(fids) >= FIDS_MAX:
             fid.attachment.filesystem.release(fid.inode)
             raise FileSystemError(Errno.EMFILE)
-        elif self.counters.fids >= self._fids_total_max:
+        elif self.counters.fids >= self.fids_total_max:
             fid.attachment.filesystem.release(fid.inode)
             raise FileSystemError(Errno.ENFILE)
         fids[number] = fid

@@ -13,7 +13,7 @@ from ram9.storage.errors import Errno
 def test_fids_of_all_connections_are_limited() -> None:
     server = Server()
     one, two = server.connect(), server.connect()
-    one.session._fids_total_max = two.session._fids_total_max = 4
+    one.session.fids_total_max = two.session.fids_total_max = 4
     fid = one.walk()
     two.walk()
     assert two.refused(Twalk(ROOT, 50, ())) is Errno.ENFILE

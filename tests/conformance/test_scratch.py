@@ -150,7 +150,7 @@ def test_nothing_is_made_for_whom_there_is_no_fid(server: Server) -> None:
     client = server.stranger()
     client.version()
     assert client.refused(Tattach(NOFID, NOFID, b"", JOB, UID)) is Errno.EBADF
-    client.session._fids_total_max = 0
+    client.session.fids_total_max = 0
     assert client.refused(Tattach(ROOT, NOFID, b"", JOB, UID)) is Errno.ENFILE
     assert [volume.name for volume in server.volumes] == [b""]
 

@@ -28,6 +28,7 @@ from ram9.server import app
 from ram9.server.app import mount_line
 from ram9.server.config import Address, ConfigError, Rules, VolumeConfig
 from ram9.server.logs import JsonFormatter, TextFormatter
+from ram9.server.session import FID_BYTES
 from ram9.storage.errors import Errno
 
 LOCAL = Address("127.0.0.1", 0)
@@ -306,6 +307,18 @@ def test_a_bug_in_an_operation_is_logged_with_its_story_and_lived_through(
 
 def walk_to(name: bytes) -> Twalk:
     return Twalk(0, 9, (name,))
+
+
+def test_clients_share_what_volumes_leave_also_after_these_were_resized(tmp_path: Path) -> None:
+    """What clients may hold was a part of what the volumes left when the server began."""
+    with running(tmp_path) as found:
+        found.client()
+        server = found.server
+        (connected,) = server.clients.values()
+        server._memory_bytes = 2 << 30
+        found.call(lambda: server._note_sizes((2 << 30) - 400 * MIB))
+        assert found.hub.held_bytes_max == 100 * MIB
+        assert connected.session.fids_total_max == 100 * MIB // FID_BYTES
 
 
 def test_the_page_tells_what_clients_did(tmp_path: Path) -> None:

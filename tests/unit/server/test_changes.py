@@ -47,6 +47,7 @@ class Running:
 
     def __init__(self, config: Config = CONFIG) -> None:
         self.calls: list[str] = []
+        self.memory_bytes: list[int] = []  # as often as it was told
         self.made: list[weakref.ref[mmap.mmap]] = []
         self.volumes = Volumes(map(self.make, config.volumes))
         self.changes = Changes(
@@ -54,7 +55,7 @@ class Running:
             config,
             lambda: MemoryLimit(MEMORY_BYTES, "meminfo"),
             self.make,
-            lambda: self.calls.append("less"),
+            self.memory_bytes.append,
             lambda: self.calls.append("read only"),
         )
 
@@ -115,9 +116,8 @@ def test_less_than_is_used_is_less_from_now_on(running: Running) -> None:
     assert line["limit_bytes"] == line["used_bytes"] > 10 * MIB
     assert line["available_bytes"] == 0
     assert line["size_bytes"] == 8 * MIB
-    assert running.calls == ["less"]
     running.resize("/", "20MiB")
-    assert running.calls == ["less"]
+    assert running.memory_bytes == [(8 + 128) * MIB, (20 + 128) * MIB]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_sizes_are_what_the_file_says_now(running: Running) -> None:
     running.resize("builds", "200MiB")
     running.changes.reload(CONFIG)
     assert running.limits(b"builds") == (128 * MIB, 5000)
-    assert running.calls == ["less"]
+    assert running.memory_bytes == [(64 + 200) * MIB, (64 + 128) * MIB]
 
 
 def test_a_volume_that_is_new_is_there(running: Running) -> None:
