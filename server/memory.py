@@ -204,7 +204,10 @@ def _usage(group: Path, names: _Names) -> int:
 def _read(path: Path) -> str | None:
     """What the file holds, None if there is no such file."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        # Not in text mode: each time, Python would put another copy of the name of a method in its
+        # cache of methods, and that holds the piece of 1 MiB in which it came to lie.
+        with path.open("rb", buffering=0) as file:
+            return file.read().decode(errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
