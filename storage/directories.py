@@ -133,7 +133,7 @@ class Entries(Generic[T]):
         # never shrinks: a copy does.
         self._first = 0
         self._by_name = dict(self._by_name)
-        self._names = list(self._by_name)
+        self._names[:] = self._by_name
         self._cookies = array("q", [dentry.cookie for dentry in self._by_name.values()])
 
 

@@ -145,13 +145,13 @@ class FreeRuns:
 
     def _compact(self, size_class: int) -> list[int]:
         """The stack of a class without what has gone; what came back keeps its older place."""
-        count_at = self._count_at
-        stack = [
+        count_at, stack = self._count_at, self._stacks[size_class]
+        # In place: another list could be all that is left of a large piece of memory.
+        stack[:] = [
             place
-            for place in dict.fromkeys(self._stacks[size_class])
+            for place in dict.fromkeys(stack)
             if count_at.get(place, 0).bit_length() == size_class
         ]
-        self._stacks[size_class] = stack
         return stack
 
     def _cut(self, start: int, place: int, count: int) -> None:

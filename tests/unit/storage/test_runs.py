@@ -106,3 +106,14 @@ def test_the_largest_runs_come_first(runs: FreeRuns) -> None:
         runs.add(place, count)
     assert runs.largest(8, 9) == [Run(200, 64), Run(0, 16), Run(300, 9)]
     assert runs.largest(8, 2) == [Run(200, 64), Run(0, 16)]
+
+
+def test_looking_for_runs_leaves_no_new_lists(runs: FreeRuns) -> None:
+    """Each look at what may be given back made lists anew, while there was a large tree. Once that
+    was gone, each of them was all that was left of a piece of 1 MiB."""
+    before = list(runs._stacks)
+    runs.add(0, 64)
+    runs.oldest(8, 10)
+    runs.largest(8, 10)
+    runs.shrink()
+    assert all(now is then for now, then in zip(runs._stacks, before, strict=True))
