@@ -5,6 +5,7 @@ import gc
 import os
 import socket
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from ram9.server.metrics import MetricsServer, registry_of
 ROUNDS = 10_000
 WARM_ROUNDS = 1000
 SCRAPES = 200
+PARTS = 4
 
 # What each client says before it goes: a file that is written, locked, read, and never closed. A
 # second process of it still waits for the lock then.
@@ -97,13 +99,17 @@ def test_ten_thousand_clients_leave_nothing_behind(
         server.wait_for_connections(1)
         gc.unfreeze()
         gc.collect()
-        fids, files, memory_bytes = server.counters.fids, open_files(), resident_bytes()
+        fids, files = server.counters.fids, open_files()
         objects = len(gc.get_objects())
         # TCP keeps each port for a minute after its connection: most come by the unix socket.
-        for number in range(ROUNDS - 2 * WARM_ROUNDS):
+        visits = ROUNDS - 2 * WARM_ROUNDS
+        memory_bytes = [resident_bytes()]
+        for number in range(visits):
             visit(unix)
-            if number % ((ROUNDS - 2 * WARM_ROUNDS) // SCRAPES) == 0:
+            if number % (visits // SCRAPES) == 0:
                 assert b"\nram9_connections " in scrape(metrics.address)
+            if (number + 1) % (visits // PARTS) == 0:
+                memory_bytes.append(resident_bytes())
         server.wait_for_connections(1)
         gc.unfreeze()
         unreachable = gc.collect()
@@ -113,7 +119,9 @@ def test_ten_thousand_clients_leave_nothing_behind(
         assert open_files() <= files + 2  # a scrape that is just ending
         assert len(gc.get_objects()) < objects + 500
         assert unreachable < 50
-        assert resident_bytes() < memory_bytes + (2 << 20)
+        # What leaks does so all the time; what else this process does, now and then.
+        grown_bytes = [after - before for before, after in pairwise(memory_bytes)]
+        assert min(grown_bytes) < (2 << 20) // PARTS, grown_bytes
     finally:
         metrics.close()
 
