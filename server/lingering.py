@@ -10,6 +10,7 @@ that nothing comes. So a client that thinks between its requests costs no more t
 """
 
 import os
+import socket
 from typing import Final
 
 LINGER_NS: Final = 40_000  # about what being woken costs, with what is cold after it
@@ -49,3 +50,11 @@ class Lingering:
 def has_spare_processor() -> bool:
     """Whether a client on this machine can run while we linger."""
     return len(os.sched_getaffinity(0)) > 1
+
+
+def has_more(client: socket.socket) -> bool:
+    """Whether more has arrived from a client: then it is nobody who asks one after the other."""
+    try:
+        return bool(client.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False

@@ -17,7 +17,7 @@ from ram9.protocol.constants import MSIZE_MAX, WRITE_OVERHEAD_BYTES
 from ram9.protocol.errors import ProtocolError
 from ram9.server.connection import BATCH_BYTES_MAX, LARGE_FRAME_BYTES, Connection, Piece
 from ram9.server.hub import RECEIVE_BYTES, SCARCE_BATCH_BYTES, SCARCE_RECEIVE_BYTES, Hub
-from ram9.server.lingering import LINGER_NS, LINGER_REQUESTS_MAX, Lingering
+from ram9.server.lingering import LINGER_NS, LINGER_REQUESTS_MAX, Lingering, has_more
 from ram9.server.session import Session, keep
 
 IOV_MAX: Final = 1024  # limits.h: pieces of one sendmsg
@@ -252,7 +252,7 @@ class ClientTransport:
         return is_alone if self._connection.arrival is None else self._receive_large()
 
     def _receive_large(self) -> bool:
-        """Receive more of a large frame where it is to be; True once it is answered."""
+        """Receive more of a large frame where it is to be; True once it is answered, and all is."""
         arrival = self._connection.arrival
         assert arrival is not None
         while True:
@@ -268,7 +268,7 @@ class ClientTransport:
         self._is_streaming = True
         self._send(replies)
         self._hub.release(self._drop_frame_buffer())
-        return not self._backlog
+        return not self._backlog and not has_more(self._socket)
 
     def _receive_into(self, view: memoryview) -> int:
         """Receive what is there, up to the length of *view*; 0 if nothing is, or never will be."""

@@ -14,7 +14,7 @@ from tests.running_server import RunningServer, running
 from tests.socket_client import attach_frame, version_frame, wait_until
 
 from ram9.protocol.codec import frame
-from ram9.protocol.constants import NOFID, NOTAG, VERSION_9P2000_L
+from ram9.protocol.constants import NOFID, NOTAG, O_RDWR, VERSION_9P2000_L
 from ram9.protocol.frames import FrameBuffer
 from ram9.protocol.messages import (
     Rlock,
@@ -22,6 +22,7 @@ from ram9.protocol.messages import (
     Tattach,
     Tflush,
     Tgetattr,
+    Tlcreate,
     Tlopen,
     Tread,
     Tversion,
@@ -29,7 +30,7 @@ from ram9.protocol.messages import (
     Twrite,
 )
 from ram9.server import transport
-from ram9.server.connection import BATCH_REQUESTS_MAX, Piece
+from ram9.server.connection import BATCH_REQUESTS_MAX, LARGE_FRAME_BYTES, Piece
 from ram9.server.counters import Counters
 from ram9.server.hub import Hub
 from ram9.server.lingering import Lingering
@@ -322,6 +323,28 @@ def test_large_reads_under_way_together_are_not_one_after_the_other(
     lingering.transport._readable()
     assert lingering.counters.errors == {}
     assert lingering.counters.requests[Tread.number] == 2
+
+
+def test_large_writes_under_way_together_are_not_one_after_the_other(
+    lingering: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each ends a step: sixteen of 1 MiB were taken for a client that asks one after the other, and
+    others waited for 8 ms."""
+    monkeypatch.setattr(Lingering, "is_worth_it", lambda _self: pytest.fail("it lingered"))
+    requests = [
+        Tversion(1 << 20, VERSION_9P2000_L),
+        Tattach(0, NOFID, b"", b"", 0),
+        Tlcreate(0, b"file", O_RDWR, 0o644, 0),
+    ]
+    lingering.ours.sendall(b"".join(frame(request, 1) for request in requests))
+    lingering.transport._readable()
+    whole = frame(Twrite(0, 0, bytes(LARGE_FRAME_BYTES)), 2)
+    lingering.ours.sendall(whole[:1000])
+    lingering.transport._readable()
+    lingering.ours.sendall(whole[1000:] + frame(Tflush(1), 3))
+    lingering.transport._readable()
+    assert lingering.counters.requests[Twrite.number] == 1
+    assert lingering.counters.requests[Tflush.number] == 0
 
 
 def test_a_late_answer_does_not_make_one_wait_for_memory_twice(hub: Hub, pair: Pair) -> None:
