@@ -50,6 +50,14 @@ class RunningServer:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
 
+    def has_given_back(self, all_but_mib: int, seconds_max: int) -> str:
+        """Wait until no more than *all_but_mib* are resident beyond those at the start."""
+        deadline = time.monotonic() + seconds_max
+        while self.rss_kib() > self.rss_at_start_kib + (all_but_mib << 10):
+            assert time.monotonic() < deadline, f"{self.rss_kib()} KiB are still resident"
+            time.sleep(0.2)
+        return f"{self.rss_at_start_kib} KiB at the start, {self.rss_kib()} now"
+
     def cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -4,7 +4,6 @@ import hashlib
 import os
 import random
 import subprocess
-import time
 from pathlib import Path
 
 from tests.kernel.probes.base import attempt
@@ -120,8 +119,4 @@ def the_rest_of_the_files_is_whole(world: World) -> None:
 
 @scenario.fact
 def the_server_gives_the_memory_back(world: World) -> str:
-    deadline = time.monotonic() + 30
-    while world.server.rss_kib() > world.server.rss_at_start_kib + (64 << 10):
-        assert time.monotonic() < deadline, f"{world.server.rss_kib()} KiB are still resident"
-        time.sleep(0.2)
-    return f"{world.server.rss_at_start_kib} KiB at the start, {world.server.rss_kib()} now"
+    return world.server.has_given_back(all_but_mib=64, seconds_max=30)
