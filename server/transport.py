@@ -252,7 +252,7 @@ class ClientTransport:
         return is_alone if self._connection.arrival is None else self._receive_large()
 
     def _receive_large(self) -> bool:
-        """Receive more of a large frame where it is to be; True once it is answered, and all is."""
+        """Receive more of a large frame where it is to be; True if that is answered, and all."""
         arrival = self._connection.arrival
         assert arrival is not None
         while True:
@@ -268,7 +268,7 @@ class ClientTransport:
         self._is_streaming = True
         self._send(replies)
         self._hub.release(self._drop_frame_buffer())
-        return not self._backlog and not has_more(self._socket)
+        return not self._backlog and self._hub.lingers and not has_more(self._socket)
 
     def _receive_into(self, view: memoryview) -> int:
         """Receive what is there, up to the length of *view*; 0 if nothing is, or never will be."""

@@ -38,11 +38,11 @@ class FreeSpace:
         "_reclaim_above_sectors",
         "_reclaim_step_sectors",
         "_unneeded",
+        "_warm_sectors_max",
         "_warm_sectors_min",
         "ahead",
         "cold",
         "warm",
-        "warm_sectors_max",
     )
 
     def __init__(
@@ -71,7 +71,7 @@ class FreeSpace:
     def keep_warm(self, sectors_max: int) -> None:
         """Keep up to *sectors_max* free sectors warm from now on, a watermark beyond which they are
         a surplus; what is looked for in steps is so in steps of a 32nd of that."""
-        self.warm_sectors_max = sectors_max
+        self._warm_sectors_max = sectors_max
         self._reclaim_step_sectors = min(BATCH_SECTORS // 2, sectors_max // 32)
 
     @property
@@ -262,7 +262,7 @@ class FreeSpace:
         while len(unneeded) > periods:
             unneeded.popleft()
         aged = min(unneeded) if len(unneeded) == periods else 0
-        return max(aged, self.warm.sectors - self.warm_sectors_max)
+        return max(aged, self.warm.sectors - self._warm_sectors_max)
 
     def give_back(self, count: int) -> int:
         """Turn up to about *count* warm sectors cold, the oldest of the longest runs first.
