@@ -14,10 +14,9 @@ from ram9.server.counters import Counters
 from ram9.server.dispatch import Row, rows
 from ram9.server.operations import attributes, directories, links, locks, version, walk, xattrs
 from ram9.server.operations.files import LandingWrite, land_write
+from ram9.server.pieces import Piece
 from ram9.server.session import Session
 from ram9.storage.errors import Errno, FileSystemError
-
-Piece = bytes | memoryview
 
 # A frame of this size or more that is not all there gets a place of its own to arrive in.
 # Of smaller ones several are received at once and copied: that costs less than calls for each.

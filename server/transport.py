@@ -15,14 +15,14 @@ from typing import Final
 
 from ram9.protocol.constants import MSIZE_MAX, WRITE_OVERHEAD_BYTES
 from ram9.protocol.errors import ProtocolError
-from ram9.server.connection import BATCH_BYTES_MAX, LARGE_FRAME_BYTES, Connection, Piece
+from ram9.server.connection import BATCH_BYTES_MAX, LARGE_FRAME_BYTES, Connection
 from ram9.server.hub import RECEIVE_BYTES, SCARCE_BATCH_BYTES, SCARCE_RECEIVE_BYTES, Hub
 from ram9.server.lingering import LINGER_NS, LINGER_REQUESTS_MAX, Lingering, has_more
+from ram9.server.pieces import Piece, behind, joined
 from ram9.server.session import Session, keep
 
 IOV_MAX: Final = 1024  # limits.h: pieces of one sendmsg
 FEW_PIECES: Final = 2  # a reply and its data
-JOIN_BYTES_MAX: Final = 64 << 10  # up to here, one copy costs less than many pieces
 
 # A frame that began must end within this time: 1 MiB at 9 KB/s. So must the first Tversion.
 FRAME_SECONDS_MAX: Final = 120.0
@@ -166,6 +166,7 @@ class ClientTransport:
         if self.is_closed or not self._paused or self._backlog:
             return
         self._paused = False
+        self._hub.last_served = self
         self._hub.waiting.pop(self, None)  # whatever woke it, it asks again if it has to
         if self._begun:
             self._begun = time.monotonic()  # until now, what was missing could not arrive
@@ -177,7 +178,11 @@ class ClientTransport:
         # As _guarded, without its call: this runs for every request.
         try:
             receive = self._receive if self._connection.arrival is None else self._receive_large
-            if receive() and self._hub.lingers:
+            is_alone = receive()
+            hub = self._hub
+            if hub.last_served is not self:
+                hub.last_served = None if self.is_closed else self
+            elif is_alone and hub.lingers:
                 self._linger()
         except Exception as error:
             self._fail(error)
@@ -223,15 +228,13 @@ class ClientTransport:
 
     def _linger(self) -> None:
         """Wait a moment for the next request of a client that asks one after the other."""
-        hub, lingering = self._hub, self._lingering
-        if hub.last_served is not self:
-            hub.last_served = self  # somebody else was served before: there may be more of them
-            return
+        lingering = self._lingering
+        turn_ends_ns = time.perf_counter_ns() + TURN_NS
         for _ in range(LINGER_REQUESTS_MAX):
-            if not lingering.is_worth_it():
+            began_ns = now_ns = time.perf_counter_ns()
+            if now_ns > turn_ends_ns or not lingering.is_worth_it():
                 return
             before = self._counters.received_bytes
-            began_ns = now_ns = time.perf_counter_ns()
             is_alone = self._receive()
             while self._counters.received_bytes == before and not self.is_closed:
                 now_ns = time.perf_counter_ns()
@@ -252,7 +255,8 @@ class ClientTransport:
         return is_alone if self._connection.arrival is None else self._receive_large()
 
     def _receive_large(self) -> bool:
-        """Receive more of a large frame where it is to be; True if that is answered, and all."""
+        """Receive more of a large frame where it is to be; True as for _answer, but asked only for
+        who lingers: it is a call of the system."""
         arrival = self._connection.arrival
         assert arrival is not None
         while True:
@@ -371,7 +375,7 @@ class ClientTransport:
 
     def _send(self, replies: list[Piece]) -> None:
         """Send replies, or put what the socket does not take in the backlog."""
-        pieces = replies if len(replies) == 1 else _joined(replies)
+        pieces = replies if len(replies) == 1 else joined(replies)
         try:
             if self._backlog:
                 sent = 0
@@ -385,7 +389,7 @@ class ClientTransport:
         except BlockingIOError:
             sent = 0
         self._counters.sent_bytes += sent
-        unsent = _behind(pieces, sent)
+        unsent = behind(pieces, sent)
         if unsent:
             self._enqueue(unsent)
 
@@ -416,7 +420,7 @@ class ClientTransport:
         self._counters.sent_bytes += sent
         for _ in pieces:
             self._backlog.popleft()
-        self._backlog.extendleft(reversed(_behind(pieces, sent)))
+        self._backlog.extendleft(reversed(behind(pieces, sent)))
         self._backlog_bytes -= sent
         self._sent_at = time.monotonic()
         self._hub.release(sent)
@@ -432,19 +436,3 @@ class ClientTransport:
 
 
 RESETS: Final = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
-
-
-def _joined(replies: list[Piece]) -> list[Piece]:
-    """Replies as few pieces: small ones in one, a file's sectors apart."""
-    if type(replies[-1]) is memoryview or sum(map(len, replies)) > JOIN_BYTES_MAX:
-        return replies
-    return [b"".join(replies)]
-
-
-def _behind(pieces: list[Piece], sent: int) -> list[Piece]:
-    """What is left of *pieces* behind the first *sent* bytes."""
-    for index, piece in enumerate(pieces):
-        if sent < len(piece):
-            return [memoryview(piece)[sent:] if sent else piece, *pieces[index + 1 :]]
-        sent -= len(piece)
-    return []

@@ -58,9 +58,10 @@ from ram9.protocol.messages import (
 )
 from ram9.server.chores import TURN_NS, Chores
 from ram9.server.config import Rules, Squash, TemplateConfig, VolumeConfig
-from ram9.server.connection import Arrival, Connection, Piece
+from ram9.server.connection import Arrival, Connection
 from ram9.server.counters import Counters
 from ram9.server.fids import Fid
+from ram9.server.pieces import Piece
 from ram9.server.session import Session
 from ram9.server.templates import Templates
 from ram9.server.volumes import DEFAULT_NAME, CredentialsOf, Policy, Volume, Volumes

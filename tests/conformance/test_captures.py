@@ -13,8 +13,9 @@ from tests.client import only
 
 from ram9.protocol.frames import HEADER
 from ram9.protocol.messages import CODECS, Rlerror, Tclunk, Tversion
-from ram9.server.connection import LARGE_FRAME_BYTES, Connection, Piece
+from ram9.server.connection import LARGE_FRAME_BYTES, Connection
 from ram9.server.counters import Counters
+from ram9.server.pieces import Piece
 from ram9.server.session import Session
 from ram9.storage.check import check
 from ram9.storage.errors import Errno

@@ -17,7 +17,7 @@ from ram9.protocol.messages import (
     Twrite,
 )
 from ram9.server import connection
-from ram9.server.connection import Piece
+from ram9.server.pieces import Piece
 from ram9.storage.errors import Errno
 
 

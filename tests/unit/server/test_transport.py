@@ -29,13 +29,13 @@ from ram9.protocol.messages import (
     Twalk,
     Twrite,
 )
-from ram9.server import transport
-from ram9.server.connection import BATCH_REQUESTS_MAX, LARGE_FRAME_BYTES, Piece
+from ram9.server import pieces, transport
+from ram9.server.connection import BATCH_REQUESTS_MAX, LARGE_FRAME_BYTES
 from ram9.server.counters import Counters
 from ram9.server.hub import Hub
 from ram9.server.lingering import Lingering
 from ram9.server.session import Session
-from ram9.server.transport import ClientTransport, _behind, _joined
+from ram9.server.transport import ClientTransport
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.inodes import File
 from ram9.storage.limits import Limits
@@ -92,31 +92,6 @@ def pair(hub: Hub, filesystem: FileSystem) -> Iterator[Pair]:
 def server(tmp_path: Path) -> Iterator[RunningServer]:
     with running(tmp_path) as server:
         yield server
-
-
-PIECES: list[Piece] = [b"abc", memoryview(b"de"), b"", b"f"]
-
-
-@pytest.mark.parametrize("sent", range(7))
-def test_what_is_left_is_what_was_not_sent(sent: int) -> None:
-    left = _behind(PIECES, sent)
-    assert b"".join(left) == b"abcdef"[sent:]
-    assert not left or len(left[0])
-
-
-def test_small_replies_are_sent_as_one_piece() -> None:
-    assert _joined([b"a", b"b", b"c"]) == [b"abc"]
-
-
-def test_bytes_of_the_arena_are_not_copied() -> None:
-    view = memoryview(b"sector")
-    replies = [b"a", b"b", view]
-    assert _joined(replies) is replies
-
-
-def test_large_copies_are_not_copied_again() -> None:
-    large = b"x" * transport.JOIN_BYTES_MAX
-    assert _joined([b"head", large]) == [b"head", large]
 
 
 def test_a_close_is_told_once(pair: Pair, hub: Hub) -> None:
@@ -176,7 +151,7 @@ def test_more_pieces_than_one_call_takes_arrive_in_order(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "IOV_MAX", 3)
-    monkeypatch.setattr(transport, "JOIN_BYTES_MAX", 10)
+    monkeypatch.setattr(pieces, "JOIN_BYTES_MAX", 10)
     client = server.client(UNIX)
     client.create(1, b"file")
     data = bytes(range(250)) * 40
@@ -293,6 +268,50 @@ def test_nobody_is_waited_for_while_others_ask(
         asks(pair, 2)
         pair.transport._readable()
     other.close()
+
+
+def test_nobody_is_waited_for_while_one_with_several_requests_under_way_is_served(
+    lingering: Pair, hub: Hub, filesystem: FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only clients that were alone themselves were noticed, so that one who had 32 requests under
+    way waited, between any two batches, for what another one might ask next."""
+    monkeypatch.setattr(Lingering, "is_worth_it", lambda _self: pytest.fail("it lingered"))
+    other = Pair(hub, filesystem)
+    for _ in range(2):
+        other.ours.sendall(3 * frame(Tflush(1), 3))
+        other.transport._readable()
+        asks(lingering, 2)
+        lingering.transport._readable()
+    other.close()
+
+
+def test_nobody_is_waited_for_while_a_large_write_of_another_arrives(
+    lingering: Pair, hub: Hub, filesystem: FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Lingering, "is_worth_it", lambda _self: pytest.fail("it lingered"))
+    other = Pair(hub, filesystem)
+    requests = [Tversion(1 << 20, VERSION_9P2000_L), Tattach(0, NOFID, b"", b"", 0)]
+    head = frame(Twrite(0, 0, bytes(LARGE_FRAME_BYTES)), 2)[:1000]
+    other.ours.sendall(b"".join(frame(request, 1) for request in requests) + head)
+    other.transport._readable()
+    for _ in range(2):
+        asks(lingering, 2)
+        lingering.transport._readable()
+        other.ours.sendall(bytes(1000))
+        other.transport._readable()
+    other.close()
+
+
+def test_one_whose_turn_is_over_is_not_waited_for(
+    lingering: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the requests of a turn were counted: sixteen listings of a large directory, one after
+    the other, had everybody else wait for 90 ms."""
+    monkeypatch.setattr(transport, "TURN_NS", -1)
+    monkeypatch.setattr(Lingering, "is_worth_it", lambda _self: pytest.fail("it lingered"))
+    asks(lingering, 2)
+    lingering.transport._readable()
+    assert lingering.ours.recv(100)[5] == 2
 
 
 def test_one_with_several_requests_under_way_is_not_waited_for(
