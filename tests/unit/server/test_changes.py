@@ -22,7 +22,7 @@ from ram9.server.config import (
 from ram9.server.memory import MemoryLimit
 from ram9.server.scratch import Template
 from ram9.server.volumes import TRUST, Volume, Volumes
-from ram9.storage.backing import Backing
+from ram9.storage.backing import Backing, Kind
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.limits import Limits
 
@@ -47,13 +47,14 @@ class Running:
 
     def __init__(self, config: Config = CONFIG) -> None:
         self.calls: list[str] = []
+        self.memory_limit_bytes = MEMORY_BYTES
         self.memory_bytes: list[int] = []  # as often as it was told
         self.made: list[weakref.ref[mmap.mmap]] = []
         self.volumes = Volumes(map(self.make, config.volumes))
         self.changes = Changes(
             self.volumes,
             config,
-            lambda: MemoryLimit(MEMORY_BYTES, "meminfo"),
+            lambda: MemoryLimit(self.memory_limit_bytes, "meminfo"),
             self.make,
             self.memory_bytes.append,
             lambda: self.calls.append("read only"),
@@ -224,6 +225,48 @@ def test_a_volume_that_the_file_no_longer_has_still_counts(
     for name, size in (("/", "1000MiB"), ("builds", "1000MiB")):
         with pytest.raises(ConfigError, match="bytes are more than"):
             running.resize(name, size)
+
+
+LARGE = replace(CONFIG.volumes[1], size_bytes=800 * MIB)
+SCRATCH = TemplateConfig("scratch", MIB, 800 * MIB, 1, 60, 1, MIB, 60)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (  # a volume that the file no longer has
+            replace(CONFIG, volumes=(CONFIG.volumes[0], LARGE)),
+            replace(CONFIG, volumes=(CONFIG.volumes[0], replace(LARGE, name="other"))),
+        ),
+        (  # another kind of memory
+            replace(CONFIG, volumes=(CONFIG.volumes[0], LARGE)),
+            volume(1, size_bytes=10 << 30, backing=Backing(Kind.FILE, "/tmp")),
+        ),
+        (  # less for scratch volumes
+            replace(CONFIG, templates=(SCRATCH,)),
+            replace(
+                CONFIG,
+                templates=(replace(SCRATCH, total_bytes_max=MIB),),
+                volumes=(CONFIG.volumes[0], LARGE),
+            ),
+        ),
+    ],
+    ids=["volume", "kind of memory", "scratch volumes"],
+)
+def test_there_has_to_be_memory_for_what_will_be_in_force(
+    old: Config, new: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What takes a restart was counted as the file has it, and not as it stays: volumes came to
+    more than the memory without anybody having allowed it."""
+    running = Running(old)
+    before = {name: running.limits(name) for name in running.volumes.named}
+    with pytest.raises(ConfigError, match="bytes are more than"):
+        running.changes.reload(new)
+    assert {name: running.limits(name) for name in running.volumes.named} == before
+    assert running.changes.config is old
+    assert caplog.messages == []
+    running.changes.reload(replace(new, overcommit=True))
+    assert caplog.messages == ["not reloaded"]
 
 
 def test_read_only_is_changed_for_everybody(running: Running) -> None:
