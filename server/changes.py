@@ -66,7 +66,8 @@ class Changes:
             inodes = default_inodes(size_bytes)  # nobody has chosen it
         self._require_room(volume, size_bytes)
         coming = _resized(self.config, name, size_bytes, inodes)
-        self._require_memory(coming)
+        if coming.memory_bytes > self.config.memory_bytes:  # less is better, if still too much
+            self._require_memory(coming)
         self._set_limits(volume, size_bytes, inodes, peer)
         self.config = coming
         self._on_sizes(coming.memory_bytes)

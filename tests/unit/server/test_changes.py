@@ -269,6 +269,18 @@ def test_there_has_to_be_memory_for_what_will_be_in_force(
     assert caplog.messages == ["not reloaded"]
 
 
+def test_where_sizes_are_more_than_memory_a_volume_can_be_made_smaller() -> None:
+    """It was refused as long as all were still more than the memory, which may have become less."""
+    running = Running(replace(CONFIG, volumes=(CONFIG.volumes[0], LARGE)))
+    running.memory_limit_bytes = 256 * MIB
+    running.resize("builds", "400MiB")
+    assert running.limits(b"builds") == (400 * MIB, 5000)
+    running.resize("builds", "400MiB", "6000")
+    with pytest.raises(ConfigError, match="bytes are more than"):
+        running.resize("builds", "401MiB")
+    assert running.limits(b"builds") == (400 * MIB, 6000)
+
+
 def test_read_only_is_changed_for_everybody(running: Running) -> None:
     running.changes.reload(volume(1, rules=Rules(read_only=True)))
     assert running.volumes.named[b"builds"].read_only
