@@ -142,7 +142,7 @@ class Server:
 
     def _note_sizes(self, size_bytes: int) -> None:
         """Volumes may take so much of memory, all together: clients share the rest."""
-        self._hub.held_bytes_max = held_bytes_max(size_bytes, self._memory_bytes)
+        self._hub.allow(held_bytes_max(size_bytes, self._memory_bytes))
         self._fids_total_max = fids_total_max(size_bytes, self._memory_bytes)
         for client in self.clients.values():
             client.session.fids_total_max = self._fids_total_max
