@@ -66,7 +66,6 @@ class Server:
         Raises ConfigError for what cannot be had: an address, a size.
         """
         self._loop = loop
-        self._memory_bytes = memory_bytes
         self._client_cache = config.client_cache
         self.counters = Counters()
         self._waiting_locks = WaitingLocks(self.counters, config.lock_wait_seconds, time.monotonic)
@@ -85,7 +84,7 @@ class Server:
             time.monotonic,
         )
         self._hub = Hub(loop, making.lenders, lingers=has_spare_processor())
-        self._note_sizes(config.memory_bytes)
+        self._note_sizes(config.memory_bytes, memory_bytes)
         self._cooling = Cooling(loop.call_later, config.keep_warm_seconds)
         self._anonymous_bytes = MemoryFiles().anonymous_bytes
         self._heap = Heap(self._held_bytes)
@@ -140,10 +139,10 @@ class Server:
             await self._control.start()
         return changes
 
-    def _note_sizes(self, size_bytes: int) -> None:
+    def _note_sizes(self, size_bytes: int, memory_bytes: int | None) -> None:
         """Volumes may take so much of memory, all together: clients share the rest."""
-        self._hub.allow(held_bytes_max(size_bytes, self._memory_bytes))
-        self._fids_total_max = fids_total_max(size_bytes, self._memory_bytes)
+        self._hub.allow(held_bytes_max(size_bytes, memory_bytes))
+        self._fids_total_max = fids_total_max(size_bytes, memory_bytes)
         for client in self.clients.values():
             client.session.fids_total_max = self._fids_total_max
         if self.pressure is not None:

@@ -3,6 +3,7 @@ again. Either all of it can be done, or nothing is."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any, Final
 
@@ -30,8 +31,8 @@ class Changes:
     """Changes *volumes*, which *config* had made; ``config`` is what is in force by now.
 
     *limit* says how much memory this process may use, or raises ConfigError. *make* makes a volume.
-    *on_sizes* is called with what all of them may take of memory once that may be another,
-    *on_read_only* when one became read only.
+    *on_sizes* is called with what all of them may take of memory once that may be another, and with
+    what *limit* says then, if it does; *on_read_only* when one became read only.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Changes:
         config: Config,
         limit: Callable[[], MemoryLimit],
         make: MakeVolume,
-        on_sizes: Callable[[int], None],
+        on_sizes: Callable[[int, int | None], None],
         on_read_only: Callable[[], None],
     ) -> None:
         self._volumes = volumes
@@ -70,7 +71,7 @@ class Changes:
             self._require_memory(coming)
         self._set_limits(volume, size_bytes, inodes, peer)
         self.config = coming
-        self._on_sizes(coming.memory_bytes)
+        self._tell_sizes()
         standing = volume.filesystem.budget.standing()
         yield {
             "kind": "resized",
@@ -106,7 +107,7 @@ class Changes:
                 self._change(have[config.name], config)
         _report_kept(new, coming)
         self.config = coming
-        self._on_sizes(coming.memory_bytes)
+        self._tell_sizes()
 
     def _made(self, configs: Iterable[VolumeConfig]) -> list[Volume]:
         """New volumes, all of them or none: ConfigError."""
@@ -156,6 +157,12 @@ class Changes:
     def _require_memory(self, coming: Config) -> None:
         if not coming.overcommit:
             require_memory(coming, self._limit())
+
+    def _tell_sizes(self) -> None:
+        memory_bytes = None
+        with suppress(ConfigError):  # sizes in bytes can be had where nobody can tell
+            memory_bytes = self._limit().size_bytes
+        self._on_sizes(self.config.memory_bytes, memory_bytes)
 
     def _names(self) -> str:
         names = sorted(printable(volume.name) or "/" for volume in self._volumes)

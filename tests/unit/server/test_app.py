@@ -315,8 +315,7 @@ def test_clients_share_what_volumes_leave_also_after_these_were_resized(tmp_path
         found.client()
         server = found.server
         (connected,) = server.clients.values()
-        server._memory_bytes = 2 << 30
-        found.call(lambda: server._note_sizes((2 << 30) - 400 * MIB))
+        found.call(lambda: server._note_sizes((2 << 30) - 400 * MIB, 2 << 30))
         assert found.hub.held_bytes_max == 100 * MIB
         assert connected.session.fids_total_max == 100 * MIB // FID_BYTES
 
