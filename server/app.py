@@ -33,6 +33,7 @@ from ram9.server.reloading import Reloading
 from ram9.server.session import FID_BYTES, Session
 from ram9.server.shares import fids_total_max, held_bytes_max
 from ram9.server.status import Status
+from ram9.server.telling import tell
 from ram9.server.templates import Templates
 from ram9.server.transport import ClientTransport
 from ram9.server.version import VERSION
@@ -49,7 +50,6 @@ SWEEP_SECONDS: Final = 1.0
 ACCEPTS_MAX: Final = 64  # new clients at a time, so that the others are not kept waiting
 ACCEPT_AGAIN_SECONDS: Final = 1.0
 WATCHED_AT_ONCE: Final = 64  # volumes
-FULL_AGAIN: Final = 0.9  # below this share of its limit, a disk that was full is no longer
 
 
 class Server:
@@ -252,37 +252,15 @@ class Server:
         self._hub.sweep()
         self._waiting_locks.expire()
         self._templates.sweep()
-        self._chores.add(self._watch_space())
+        self._chores.add(self._watch_volumes())
         self._cooling.sweep(volume.filesystem.disk.space for volume in self.volumes)
         self._give_back_heap()
 
-    def _watch_space(self) -> Iterator[None]:
-        """Log when a volume first turns something away, and again after it had room."""
+    def _watch_volumes(self) -> Iterator[None]:
         for number, volume in enumerate(self.volumes, start=1):
             if not number % WATCHED_AT_ONCE:
                 yield
-            budget = volume.filesystem.budget
-            standing = budget.standing()
-            if budget.refusals != volume.refusals_seen:
-                volume.refusals_seen = budget.refusals
-                if not volume.is_full:
-                    volume.is_full = True
-                    event(
-                        log,
-                        logging.WARNING,
-                        "out of space",
-                        volume=volume.name,
-                        used_bytes=standing.used_bytes,
-                        limit_bytes=standing.limit_bytes,
-                        limit_from=standing.limited_by,
-                        used_inodes=standing.used_inodes,
-                        limit_inodes=standing.limit_inodes,
-                    )
-            elif volume.is_full and (
-                standing.used_bytes < FULL_AGAIN * standing.limit_bytes
-                and standing.used_inodes < FULL_AGAIN * standing.limit_inodes
-            ):
-                volume.is_full = False
+            tell(volume)
 
     def _held_bytes(self) -> tuple[int, ...]:
         """What the process holds, what volumes should, and what fids should."""

@@ -231,11 +231,11 @@ def test_out_of_space_is_logged_once_until_there_was_room_again(
                     offset += client.write(1, offset, bytes(300_000))
                 except RefusedError:
                     break
-            server.call(lambda: list(server.server._watch_space()))
+            server.call(lambda: list(server.server._watch_volumes()))
 
     def empty() -> None:
         client.create(1, b"file", O_WRONLY | O_TRUNC)
-        server.call(lambda: list(server.server._watch_space()))
+        server.call(lambda: list(server.server._watch_volumes()))
 
     fill()
     (logged,) = events("out of space")
