@@ -12,6 +12,20 @@ FULL_AGAIN: Final = 0.9  # below this share of its limit, a volume that was full
 
 
 def tell(volume: Volume) -> None:
+    """What is new of a volume that is there."""
+    _tell_fullness(volume)
+    tell_wiping(volume)
+
+
+def tell_wiping(volume: Volume) -> None:
+    """Log once that what was to be overwritten was not, for the disk below did not take it."""
+    unwiped_bytes = volume.filesystem.disk.unwiped_bytes
+    if unwiped_bytes and not volume.is_unwiped:
+        volume.is_unwiped = True
+        event(log, logging.ERROR, "not wiped", volume=volume.name, unwiped_bytes=unwiped_bytes)
+
+
+def _tell_fullness(volume: Volume) -> None:
     """Log when a volume first turns something away, and again after it had room."""
     budget = volume.filesystem.budget
     standing = budget.standing()

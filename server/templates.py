@@ -11,6 +11,7 @@ from ram9.server.chores import Chores
 from ram9.server.config import Rules, TemplateConfig, VolumeConfig
 from ram9.server.logs import event
 from ram9.server.scratch import Over, Template
+from ram9.server.telling import tell_wiping
 from ram9.server.volumes import Policy, User, Volume, Volumes
 from ram9.storage.dismantling import dismantle
 
@@ -101,5 +102,6 @@ def _gone(template: Template, volume: Volume, users: list[User]) -> Iterator[Non
     while users:
         yield from users.pop().expire(volume)
     yield from dismantle(volume.filesystem)
+    tell_wiping(volume)
     assert volume.tenure is not None
     template.forget(volume.tenure)

@@ -120,14 +120,15 @@ class Volume:
 
     If it is ``read_only``, nothing changes it; if it ``has_ended``, nothing may be done with it.
     Both may come to be so while it is used, and ``sessions`` that have attached it are to be told;
-    they are known where there is a ``tenure``. ``refusals_seen`` and ``is_full`` are what the log
-    has been told of it.
+    they are known where there is a ``tenure``. ``refusals_seen``, ``is_full`` and ``is_unwiped``
+    are what the log has been told of it.
     """
 
     __slots__ = (
         "filesystem",
         "has_ended",
         "is_full",
+        "is_unwiped",
         "name",
         "policy",
         "read_only",
@@ -153,6 +154,7 @@ class Volume:
         self.sessions: dict[User, None] = {}
         self.refusals_seen = 0
         self.is_full = False
+        self.is_unwiped = False
 
 
 class Place(NamedTuple):

@@ -45,3 +45,14 @@ def test_that_there_are_no_more_inodes_is_told_until_there_were_some(
         tell(volume)
     fields = caplog.records[0].__dict__["fields"]
     assert (fields["volume"], fields["used_inodes"]) == (b"small", INODES)
+
+
+def test_that_something_was_not_wiped_is_told_once(
+    volume: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that did not take the zeros was no news, and `wipe` a promise."""
+    for unwiped_bytes in (512, 1024):
+        volume.filesystem.disk.unwiped_bytes = unwiped_bytes
+        tell(volume)
+    assert caplog.messages == ["not wiped"]
+    assert caplog.records[0].__dict__["fields"] == {"volume": b"small", "unwiped_bytes": 512}
