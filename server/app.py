@@ -254,7 +254,7 @@ class Server:
         self._templates.sweep()
         self._chores.add(self._watch_volumes())
         self._cooling.sweep(volume.filesystem.disk.space for volume in self.volumes)
-        self._give_back_heap()
+        self._look_at_heap()
 
     def _watch_volumes(self) -> Iterator[None]:
         for number, volume in enumerate(self.volumes, start=1):
@@ -267,15 +267,20 @@ class Server:
         fids_bytes = self.counters.fids * FID_BYTES
         return self._anonymous_bytes(), self.allotment.held_bytes, fids_bytes
 
-    def _give_back_heap(self) -> None:
-        """Return what the heap holds and nobody needs, in a second without requests."""
+    def _look_at_heap(self) -> None:
+        """In a second without requests, see whether it may hold what nobody needs."""
         is_quiet = self.counters.sent_bytes == self._sent_before
         self._sent_before = self.counters.sent_bytes
         if self._heap.is_due(is_quiet=is_quiet):
-            self._hub.shrink()
-            for volume in self.volumes:
-                shrink(volume.filesystem)
-            self._heap.give_back()
+            self._chores.add(self._give_back_heap())
+
+    def _give_back_heap(self) -> Iterator[None]:
+        """Return what the heap holds and nobody needs."""
+        self._hub.shrink()
+        for volume in self.volumes:
+            yield
+            shrink(volume.filesystem)
+        self._heap.give_back()
 
 
 async def serve(config: Config, files: MemoryFiles, memory: MemoryLimit | None) -> None:

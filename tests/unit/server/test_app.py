@@ -27,6 +27,7 @@ from ram9.protocol.messages import (
 from ram9.server import app
 from ram9.server.app import mount_line
 from ram9.server.config import Address, ConfigError, Rules, VolumeConfig
+from ram9.server.heap import Heap
 from ram9.server.logs import JsonFormatter, TextFormatter
 from ram9.server.session import FID_BYTES
 from ram9.storage.errors import Errno
@@ -367,3 +368,22 @@ def test_freed_memory_goes_back_when_the_server_is_idle(
         client.create(1, b"file", O_WRONLY | O_TRUNC)
         warm = server.filesystem.disk.space.warm
         wait_until(lambda: server.call(lambda: warm.sectors) < 64, "memory is given back")
+
+
+def test_what_the_heap_holds_goes_back_a_volume_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand volumes were one step of 78 ms, in which nobody was answered."""
+    volumes = tuple(VolumeConfig(MIB, 10, name=f"v{number}") for number in range(5))
+    config = replace(config_of(Address(path=str(tmp_path / "s"))), volumes=volumes)
+    done: list[str] = []
+    monkeypatch.setattr(app, "SWEEP_SECONDS", 1000)  # not by itself
+    monkeypatch.setattr(app, "shrink", lambda _filesystem: done.append("volume"))
+    monkeypatch.setattr(Heap, "give_back", lambda _heap: done.append("heap"))
+    server = RunningServer(config)
+    try:
+        seen = server.call(lambda: [len(done) for _ in server.server._give_back_heap()])
+    finally:
+        server.close()
+    assert seen == [0, 1, 2, 3, 4]
+    assert done == ["volume"] * 5 + ["heap"]
