@@ -79,13 +79,13 @@ class Templates:
         volume = over.volume
         template.end(volume)
         assert volume.tenure is not None
-        users = list(volume.sessions)
-        if volume.tenure.users:
-            for user in users:
+        users: list[User] = []
+        for user in list(volume.sessions):
+            if user.number in volume.tenure.users:
                 user.note_ended(volume)
-        else:
-            while users:  # who used it may be connected for long
-                users.pop().leave(volume)
+                users.append(user)
+            else:
+                user.leave(volume)  # it may be connected for long
         event(
             log,
             logging.INFO,
