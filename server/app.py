@@ -20,7 +20,7 @@ from ram9.server.config import Address, Config, ConfigError
 from ram9.server.control import Control, open_listener
 from ram9.server.cooling import Cooling
 from ram9.server.counters import Counters
-from ram9.server.heap import Heap
+from ram9.server.heap import Heap, Held
 from ram9.server.hub import Hub
 from ram9.server.lingering import has_spare_processor
 from ram9.server.listening import Listener, peer_of, prepare_client
@@ -87,7 +87,7 @@ class Server:
         self._note_sizes(config.memory_bytes, memory_bytes)
         self._cooling = Cooling(loop.call_later, config.keep_warm_seconds)
         self._anonymous_bytes = MemoryFiles().anonymous_bytes
-        self._heap = Heap(self._held_bytes)
+        self._heap = Heap(self._held)
         self._sent_before = 0
         self._sessions = 0
         self._metrics: MetricsServer | None = None
@@ -262,10 +262,9 @@ class Server:
                 yield
             tell(volume)
 
-    def _held_bytes(self) -> tuple[int, ...]:
-        """What the process holds, what volumes should, and what fids should."""
+    def _held(self) -> Held:
         fids_bytes = self.counters.fids * FID_BYTES
-        return self._anonymous_bytes(), self.allotment.held_bytes, fids_bytes
+        return Held(self._anonymous_bytes(), self.allotment.held_bytes, fids_bytes)
 
     def _look_at_heap(self) -> None:
         """In a second without requests, see whether it may hold what nobody needs."""
