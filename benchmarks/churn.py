@@ -151,19 +151,19 @@ def run_churn(seconds: float, points: int, report: Report) -> None:
 
 def _interval(peer: Peer, churn: Churn, began: float, until: float) -> Point:
     start, operations, moved = time.monotonic(), churn.operations, churn.moved_bytes
-    taken = sum(peer.processor_seconds())
+    taken_ns = peer.processor_ns()
     while time.monotonic() < until:
         for _ in range(OPERATIONS_AT_ONCE):
             churn.step()
     now = time.monotonic()
     done = max(1, churn.operations - operations)
-    taken = sum(peer.processor_seconds()) - taken
+    taken_ns = peer.processor_ns() - taken_ns
     found = told(peer)[""]
     return Point(
         seconds=now - began,
         operations_a_second=done / (now - start),
         megabytes_a_second=(churn.moved_bytes - moved) / (now - start) / 1e6,
-        server_us_an_operation=1e6 * taken / done,
+        server_us_an_operation=taken_ns / 1000 / done,
         files=churn.files,
         resident_bytes=peer.resident_bytes(),
         **{key: found[key] for key in ("used_bytes", "warm_runs", "cold_runs")},

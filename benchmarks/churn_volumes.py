@@ -239,19 +239,19 @@ def _interval(
     seconds: float,
 ) -> Point:
     start, operations = time.monotonic(), sum(churn.operations for churn in churns)
-    taken = sum(peer.processor_seconds())
+    taken_ns = peer.processor_ns()
     while time.monotonic() < start + seconds:
         for churn in churns:
             for _ in range(churn.operations_at_once):
                 churn.step()
     now = time.monotonic()
     done = max(1, sum(churn.operations for churn in churns) - operations)
-    taken = sum(peer.processor_seconds()) - taken
+    taken_ns = peer.processor_ns() - taken_ns
     found = told(peer)
     return Point(
         seconds=now - began,
         operations_a_second=done / (now - start),
-        server_us_an_operation=1e6 * taken / done,
+        server_us_an_operation=taken_ns / 1000 / done,
         used_bytes=sum(volume["used_bytes"] for volume in found.values()),
         resident_bytes=peer.resident_bytes(),
         volumes={name: _lying(found[name]) for name in names},

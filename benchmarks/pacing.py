@@ -4,7 +4,6 @@ import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from benchmarks.client import ROOT, Client, pattern
@@ -124,9 +123,9 @@ def paced(peer: Peer, requests: Sequence[Message], thought_us: int, seconds: flo
     frames = [frame(request, 1) for request in requests]
     with peer.connect() as client:
         _check(client, requests)
-        before = processor_ns(peer.process.pid)
+        before = peer.processor_ns()
         asked, waited_ns = _ask(client, frames, 1000 * thought_us, int(1e9 * seconds))
-        taken_ns = processor_ns(peer.process.pid) - before
+        taken_ns = peer.processor_ns() - before
     return Cost(taken_ns / asked / 1000, waited_ns / asked / 1000)
 
 
@@ -160,9 +159,3 @@ def _ask(
                 pass
         asked += len(frames)
     return asked, waited_ns
-
-
-def processor_ns(pid: int) -> int:
-    """Processor time of all threads that a process has now: finer than proc_pid_stat(5) tells."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from ram9.server.heap import Heap
+from ram9.server.heap import Heap, Held
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.inodes import Directory, File, Inode
 from ram9.storage.limits import Limits
@@ -225,7 +225,7 @@ def measure(shape: Shape) -> Taken:
     tree = InProcess(filesystem)
     gc.collect()
     gc.disable()
-    heap = Heap(lambda: [0])
+    heap = Heap(lambda: Held(0, 0, 0))
     whole_bytes = resident_bytes()
     idle_bytes, charged_bytes = anonymous_bytes(), filesystem.budget.used_bytes
     build(shape, tree)

@@ -20,7 +20,7 @@ from ram9.server.config import Address, Config, ConfigError
 from ram9.server.control import Control, open_listener
 from ram9.server.cooling import Cooling
 from ram9.server.counters import Counters
-from ram9.server.heap import Heap
+from ram9.server.heap import Heap, Held
 from ram9.server.hub import Hub
 from ram9.server.lingering import has_spare_processor
 from ram9.server.listening import Listener, peer_of, prepare_client
@@ -33,6 +33,7 @@ from ram9.server.reloading import Reloading
 from ram9.server.session import FID_BYTES, Session
 from ram9.server.shares import fids_total_max, held_bytes_max
 from ram9.server.status import Status
+from ram9.server.telling import tell
 from ram9.server.templates import Templates
 from ram9.server.transport import ClientTransport
 from ram9.server.version import VERSION
@@ -49,7 +50,6 @@ SWEEP_SECONDS: Final = 1.0
 ACCEPTS_MAX: Final = 64  # new clients at a time, so that the others are not kept waiting
 ACCEPT_AGAIN_SECONDS: Final = 1.0
 WATCHED_AT_ONCE: Final = 64  # volumes
-FULL_AGAIN: Final = 0.9  # below this share of its limit, a disk that was full is no longer
 
 
 class Server:
@@ -66,7 +66,6 @@ class Server:
         Raises ConfigError for what cannot be had: an address, a size.
         """
         self._loop = loop
-        self._memory_bytes = memory_bytes
         self._client_cache = config.client_cache
         self.counters = Counters()
         self._waiting_locks = WaitingLocks(self.counters, config.lock_wait_seconds, time.monotonic)
@@ -85,10 +84,10 @@ class Server:
             time.monotonic,
         )
         self._hub = Hub(loop, making.lenders, lingers=has_spare_processor())
-        self._note_sizes(config.memory_bytes)
+        self._note_sizes(config.memory_bytes, memory_bytes)
         self._cooling = Cooling(loop.call_later, config.keep_warm_seconds)
         self._anonymous_bytes = MemoryFiles().anonymous_bytes
-        self._heap = Heap(self._held_bytes)
+        self._heap = Heap(self._held)
         self._sent_before = 0
         self._sessions = 0
         self._metrics: MetricsServer | None = None
@@ -140,10 +139,10 @@ class Server:
             await self._control.start()
         return changes
 
-    def _note_sizes(self, size_bytes: int) -> None:
+    def _note_sizes(self, size_bytes: int, memory_bytes: int | None) -> None:
         """Volumes may take so much of memory, all together: clients share the rest."""
-        self._hub.held_bytes_max = held_bytes_max(size_bytes, self._memory_bytes)
-        self._fids_total_max = fids_total_max(size_bytes, self._memory_bytes)
+        self._hub.allow(held_bytes_max(size_bytes, memory_bytes))
+        self._fids_total_max = fids_total_max(size_bytes, memory_bytes)
         for client in self.clients.values():
             client.session.fids_total_max = self._fids_total_max
         if self.pressure is not None:
@@ -253,52 +252,34 @@ class Server:
         self._hub.sweep()
         self._waiting_locks.expire()
         self._templates.sweep()
-        self._chores.add(self._watch_space())
+        self._chores.add(self._watch_volumes())
         self._cooling.sweep(volume.filesystem.disk.space for volume in self.volumes)
-        self._give_back_heap()
+        self._look_at_heap()
 
-    def _watch_space(self) -> Iterator[None]:
-        """Log when a volume first turns something away, and again after it had room."""
+    def _watch_volumes(self) -> Iterator[None]:
         for number, volume in enumerate(self.volumes, start=1):
             if not number % WATCHED_AT_ONCE:
                 yield
-            budget = volume.filesystem.budget
-            standing = budget.standing()
-            if budget.refusals != volume.refusals_seen:
-                volume.refusals_seen = budget.refusals
-                if not volume.is_full:
-                    volume.is_full = True
-                    event(
-                        log,
-                        logging.WARNING,
-                        "out of space",
-                        volume=volume.name,
-                        used_bytes=standing.used_bytes,
-                        limit_bytes=standing.limit_bytes,
-                        limit_from=standing.limited_by,
-                        used_inodes=standing.used_inodes,
-                        limit_inodes=standing.limit_inodes,
-                    )
-            elif volume.is_full and (
-                standing.used_bytes < FULL_AGAIN * standing.limit_bytes
-                and standing.used_inodes < FULL_AGAIN * standing.limit_inodes
-            ):
-                volume.is_full = False
+            tell(volume)
 
-    def _held_bytes(self) -> tuple[int, ...]:
-        """What the process holds, what volumes should, and what fids should."""
+    def _held(self) -> Held:
         fids_bytes = self.counters.fids * FID_BYTES
-        return self._anonymous_bytes(), self.allotment.held_bytes, fids_bytes
+        return Held(self._anonymous_bytes(), self.allotment.held_bytes, fids_bytes)
 
-    def _give_back_heap(self) -> None:
-        """Return what the heap holds and nobody needs, in a second without requests."""
+    def _look_at_heap(self) -> None:
+        """In a second without requests, see whether it may hold what nobody needs."""
         is_quiet = self.counters.sent_bytes == self._sent_before
         self._sent_before = self.counters.sent_bytes
         if self._heap.is_due(is_quiet=is_quiet):
-            self._hub.shrink()
-            for volume in self.volumes:
-                shrink(volume.filesystem)
-            self._heap.give_back()
+            self._chores.add(self._give_back_heap())
+
+    def _give_back_heap(self) -> Iterator[None]:
+        """Return what the heap holds and nobody needs."""
+        self._hub.shrink()
+        for volume in self.volumes:
+            yield
+            shrink(volume.filesystem)
+        self._heap.give_back()
 
 
 async def serve(config: Config, files: MemoryFiles, memory: MemoryLimit | None) -> None:

@@ -3,8 +3,8 @@ again. Either all of it can be done, or nothing is."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, replace
-from types import MappingProxyType
 from typing import Any, Final
 
 from ram9.server.config import (
@@ -28,11 +28,11 @@ MakeVolume = Callable[[VolumeConfig], Volume]
 
 
 class Changes:
-    """Changes *volumes*, which *config* had made.
+    """Changes *volumes*, which *config* had made; ``config`` is what is in force by now.
 
     *limit* says how much memory this process may use, or raises ConfigError. *make* makes a volume.
-    *on_sizes* is called with what all of them may take of memory once that may be another,
-    *on_read_only* when one became read only.
+    *on_sizes* is called with what all of them may take of memory once that may be another, and with
+    what *limit* says then, if it does; *on_read_only* when one became read only.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Changes:
         config: Config,
         limit: Callable[[], MemoryLimit],
         make: MakeVolume,
-        on_sizes: Callable[[int], None],
+        on_sizes: Callable[[int, int | None], None],
         on_read_only: Callable[[], None],
     ) -> None:
         self._volumes = volumes
@@ -66,9 +66,12 @@ class Changes:
         elif inodes == default_inodes(volume.filesystem.budget.limit_bytes):
             inodes = default_inodes(size_bytes)  # nobody has chosen it
         self._require_room(volume, size_bytes)
-        self._require_memory({name: size_bytes})
+        coming = _resized(self.config, name, size_bytes, inodes)
+        if coming.memory_bytes > self.config.memory_bytes:  # less is better, if still too much
+            self._require_memory(coming)
         self._set_limits(volume, size_bytes, inodes, peer)
-        self._on_sizes(self._in_force().memory_bytes)
+        self.config = coming
+        self._tell_sizes()
         standing = volume.filesystem.budget.standing()
         yield {
             "kind": "resized",
@@ -81,7 +84,8 @@ class Changes:
     def reload(self, new: Config) -> None:
         """Make of *new* what can be made while the server runs, and log what cannot.
 
-        ConfigError, and nothing is changed, if a volume cannot be had.
+        ConfigError, and nothing is changed, if a volume cannot be had, or if there is no memory for
+        what would be in force then.
         """
         have = {volume.name.decode(): volume for volume in self._volumes if volume.tenure is None}
         for wanted in new.volumes:
@@ -92,26 +96,18 @@ class Changes:
                     f"the name {wanted.name!r} is that of scratch volumes until the server is "
                     "restarted: choose another, or restart it"
                 )
-        made = self._made([wanted for wanted in new.volumes if wanted.name not in have])
+        coming = _reloaded(self.config, new)
+        self._require_memory(coming)
+        made = self._made([config for config in coming.volumes if config.name not in have])
         for volume in made:
             self._volumes.named[volume.name] = volume
             event(log, logging.INFO, "volume added", volume=volume.name)
-        old = {volume.name: volume for volume in self.config.volumes}
-        for wanted in new.volumes:
-            if wanted.name in have:
-                self._change(have[wanted.name], old.get(wanted.name), wanted)
-        for name in sorted(have.keys() - {volume.name for volume in new.volumes}):
-            _report_kept("volume", name, "volumes are removed by a restart")
-        settings = {}
-        for field in fields(Config):
-            if field.name not in ("volumes", "path", "overcommit"):
-                settings[field.name] = value = getattr(self.config, field.name)
-                if value != getattr(new, field.name):
-                    _report_kept("setting", field.name, "this takes a restart")
-        # What is in force now, so that the next time what takes a restart is said again.
-        volumes = {wanted.name: _kept(old.get(wanted.name), wanted) for wanted in new.volumes}
-        self.config = replace(new, **settings, volumes=tuple((old | volumes).values()))
-        self._on_sizes(self._in_force().memory_bytes)
+        for config in coming.volumes:
+            if config.name in have:
+                self._change(have[config.name], config)
+        _report_kept(new, coming)
+        self.config = coming
+        self._tell_sizes()
 
     def _made(self, configs: Iterable[VolumeConfig]) -> list[Volume]:
         """New volumes, all of them or none: ConfigError."""
@@ -124,7 +120,7 @@ class Changes:
             raise
         return made
 
-    def _change(self, volume: Volume, old: VolumeConfig | None, new: VolumeConfig) -> None:
+    def _change(self, volume: Volume, new: VolumeConfig) -> None:
         budget = volume.filesystem.budget
         if (budget.limit_bytes, budget.limit_inodes) != (new.size_bytes, new.inodes):
             self._set_limits(volume, new.size_bytes, new.inodes, self.config.path)
@@ -133,12 +129,6 @@ class Changes:
             event(log, logging.INFO, "read only", volume=volume.name, read_only=volume.read_only)
             if volume.read_only:
                 self._on_read_only()
-        if old is None:
-            return
-        if replace(old.rules, read_only=False) != replace(new.rules, read_only=False):
-            _report_kept("rules of volume", new.name, "they take a restart")
-        if old.backing != new.backing:
-            _report_kept("memory of volume", new.name, "it takes a restart")
 
     def _set_limits(self, volume: Volume, size_bytes: int, inodes: int, by: str) -> None:
         budget = volume.filesystem.budget
@@ -164,19 +154,15 @@ class Changes:
                 "while the server runs: choose less, or restart it with that size"
             )
 
-    def _require_memory(self, sizes: Mapping[str, int]) -> None:
-        """Refuse sizes that the configuration would not have been allowed to have."""
-        if self.config.overcommit:
-            return
-        require_memory(self._in_force(sizes), self._limit())
+    def _require_memory(self, coming: Config) -> None:
+        if not coming.overcommit:
+            require_memory(coming, self._limit())
 
-    def _in_force(self, sizes: Mapping[str, int] = MappingProxyType({})) -> Config:
-        """The configuration with the sizes that volumes have now, or those of *sizes*."""
-        named = self._volumes.named
-        now = {name.decode(): it.filesystem.budget.limit_bytes for name, it in named.items()}
-        now.update(sizes)
-        volumes = [replace(it, size_bytes=now[it.name]) for it in self.config.volumes]
-        return replace(self.config, volumes=tuple(volumes))
+    def _tell_sizes(self) -> None:
+        memory_bytes = None
+        with suppress(ConfigError):  # sizes in bytes can be had where nobody can tell
+            memory_bytes = self._limit().size_bytes
+        self._on_sizes(self.config.memory_bytes, memory_bytes)
 
     def _names(self) -> str:
         names = sorted(printable(volume.name) or "/" for volume in self._volumes)
@@ -191,13 +177,40 @@ def _text(request: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _kept(old: VolumeConfig | None, new: VolumeConfig) -> VolumeConfig:
-    """What is true of a volume that was *old* and is to be *new*; see Changes._change."""
-    if old is None:
-        return new
-    rules = replace(old.rules, read_only=new.rules.read_only)
-    return replace(new, rules=rules, backing=old.backing)
+def _resized(config: Config, name: str, size_bytes: int, inodes: int) -> Config:
+    """*config* with other limits of the volume *name*."""
+    volumes = [
+        replace(volume, size_bytes=size_bytes, inodes=inodes) if volume.name == name else volume
+        for volume in config.volumes
+    ]
+    return replace(config, volumes=tuple(volumes))
 
 
-def _report_kept(what: str, name: str, reason: str) -> None:
+def _reloaded(old: Config, new: Config) -> Config:
+    """What is in force once *new* was read where *old* is: what takes a restart stays."""
+    volumes = {volume.name: volume for volume in old.volumes}
+    for volume in new.volumes:
+        there = volumes.get(volume.name, volume)
+        rules = replace(there.rules, read_only=volume.rules.read_only)
+        volumes[volume.name] = replace(volume, rules=rules, backing=there.backing)
+    return replace(old, overcommit=new.overcommit, volumes=tuple(volumes.values()))
+
+
+def _report_kept(new: Config, coming: Config) -> None:
+    """Log what of *new* takes a restart: what is otherwise in *coming*, which is in force."""
+    wanted = {volume.name: volume for volume in new.volumes}
+    for volume in coming.volumes:
+        if volume.name not in wanted:
+            _report("volume", volume.name, "volumes are removed by a restart")
+            continue
+        if volume.rules != wanted[volume.name].rules:
+            _report("rules of volume", volume.name, "they take a restart")
+        if volume.backing != wanted[volume.name].backing:
+            _report("memory of volume", volume.name, "it takes a restart")
+    for field in fields(Config):
+        if field.name != "volumes" and getattr(coming, field.name) != getattr(new, field.name):
+            _report("setting", field.name, "this takes a restart")
+
+
+def _report(what: str, name: str, reason: str) -> None:
     event(log, logging.WARNING, "not reloaded", what=what, name=name, reason=reason)

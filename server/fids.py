@@ -13,17 +13,23 @@ class Attachment:
 
     *uid* is the user whom they act for, *root* what that user may not climb above, in *volume*.
     *credentials* are what the user's requests are checked with, None if they are not. A volume
-    that does not stay for ever stays while there is an attachment.
+    that does not stay for ever stays while there is an attachment; it knows that of which *session*
+    by its number.
     """
 
     __slots__ = ("_lease", "credentials", "filesystem", "root", "uid", "volume")
 
     def __init__(
-        self, volume: Volume, root: Directory, uid: int, credentials: Credentials | None = None
+        self,
+        volume: Volume,
+        root: Directory,
+        uid: int,
+        credentials: Credentials | None = None,
+        session: int = 0,
     ) -> None:
         self.volume = volume
         self.filesystem = volume.filesystem
-        self._lease = Lease(volume.tenure) if volume.tenure is not None else None
+        self._lease = Lease(volume.tenure, session) if volume.tenure is not None else None
         self.root = root
         self.uid = uid
         self.credentials = credentials

@@ -9,8 +9,8 @@ blocks of pieces that are otherwise empty.
 import ctypes
 import gc
 import threading
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from ram9.storage.populating import start_without_signals
 
@@ -18,17 +18,26 @@ CHANGE_BYTES_MIN: Final = 256 << 10  # since the last time, before it is worth a
 BUSY_SECONDS_MAX: Final = 60  # with requests in every one, before nobody waits for a quiet one
 
 
+class Held(NamedTuple):
+    """What may have left something behind once it has changed, each by itself.
+
+    That is what the process has, and what volumes and fids should: memory that was freed but not
+    given back changes only that.
+    """
+
+    process_bytes: int
+    volumes_bytes: int
+    fids_bytes: int
+
+
 class Heap:
     """Decides once a second whether the heap may hold memory that nobody needs; gives it back."""
 
-    __slots__ = ("_busy_seconds", "_held_bytes", "_is_trimming", "_seen_bytes", "_trim")
+    __slots__ = ("_busy_seconds", "_held", "_is_trimming", "_seen", "_trim")
 
-    def __init__(self, held_bytes: Callable[[], Iterable[int]]) -> None:
-        """*held_bytes* tells what may have left something behind once it has changed, each by
-        itself: the memory that the process has, and what it should have, for memory that was freed
-        but not given back changes only that."""
-        self._held_bytes = held_bytes
-        self._seen_bytes = list(held_bytes())
+    def __init__(self, held: Callable[[], Held]) -> None:
+        self._held = held
+        self._seen = held()
         self._busy_seconds = 0
         self._is_trimming = threading.Event()
         # Other C libraries than that of GNU have none, and keep less.
@@ -40,11 +49,11 @@ class Heap:
         if not is_quiet and self._busy_seconds < BUSY_SECONDS_MAX:
             return False
         self._busy_seconds = 0
-        held_bytes = list(self._held_bytes())
-        changes = (abs(now - seen) for now, seen in zip(held_bytes, self._seen_bytes, strict=True))
+        held = self._held()
+        changes = (abs(now - seen) for now, seen in zip(held, self._seen, strict=True))
         if max(changes) < CHANGE_BYTES_MIN:
             return False
-        self._seen_bytes = held_bytes
+        self._seen = held
         return True
 
     def give_back(self) -> None:

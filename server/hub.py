@@ -101,6 +101,14 @@ class Hub:
             del self.waiting[first]
             self.loop.call_soon(first.resume)
 
+    def allow(self, held_bytes_max: int) -> None:
+        """Let clients hold so much from now on; if that is room, wake all who wait for some."""
+        self.held_bytes_max = held_bytes_max
+        if self.has_room:
+            for member in self.waiting:  # each waits again if those before it took what there was
+                self.loop.call_soon(member.resume)
+            self.waiting.clear()
+
     def shrink(self) -> None:
         """Let go of what is spare."""
         self.buffers.clear()

@@ -7,7 +7,7 @@ from ram9.server.changes import Changes
 from ram9.server.config import ConfigError
 from ram9.server.config_file import parse_config
 from ram9.server.logs import event
-from ram9.server.memory import MemoryFiles, require_memory
+from ram9.server.memory import MemoryFiles
 from ram9.server.reading import text_of
 
 log = logging.getLogger("ram9")
@@ -45,8 +45,6 @@ class Reloading:
             return
         try:
             new = parse_config(await text_of(path), path, lambda: self._files.limit().size_bytes)
-            if not new.overcommit:
-                require_memory(new, self._files.limit())
             self._changes.reload(new)
         except ConfigError as error:
             event(log, logging.ERROR, "reload refused", reason=error)

@@ -102,7 +102,7 @@ class Session:
     ) -> None:
         self.volumes = volumes
         self.counters = counters
-        self.number = number  # tells the owners of locks apart
+        self.number = number  # tells the owners of locks, and users of volumes, apart
         self.report = report
         self.on_bug = on_bug
         self.guarded = False

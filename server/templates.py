@@ -11,6 +11,7 @@ from ram9.server.chores import Chores
 from ram9.server.config import Rules, TemplateConfig, VolumeConfig
 from ram9.server.logs import event
 from ram9.server.scratch import Over, Template
+from ram9.server.telling import tell_wiping
 from ram9.server.volumes import Policy, User, Volume, Volumes
 from ram9.storage.dismantling import dismantle
 
@@ -78,13 +79,13 @@ class Templates:
         volume = over.volume
         template.end(volume)
         assert volume.tenure is not None
-        users = list(volume.sessions)
-        if volume.tenure.users:
-            for user in users:
+        users: list[User] = []
+        for user in list(volume.sessions):
+            if user.number in volume.tenure.users:
                 user.note_ended(volume)
-        else:
-            while users:  # who used it may be connected for long
-                users.pop().leave(volume)
+                users.append(user)
+            else:
+                user.leave(volume)  # it may be connected for long
         event(
             log,
             logging.INFO,
@@ -101,5 +102,6 @@ def _gone(template: Template, volume: Volume, users: list[User]) -> Iterator[Non
     while users:
         yield from users.pop().expire(volume)
     yield from dismantle(volume.filesystem)
+    tell_wiping(volume)
     assert volume.tenure is not None
     template.forget(volume.tenure)

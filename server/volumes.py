@@ -27,6 +27,8 @@ class AttachError(FileSystemError):
 class User(Protocol):
     """Who uses a volume, or has used it: a session."""
 
+    number: int  # that no other has
+
     def leave(self, volume: "Volume") -> None:
         """Forget *volume*, which nobody uses any more."""
 
@@ -71,7 +73,8 @@ class Tenure:
     """For how long a volume is there that does not stay, and how many attachments use it.
 
     It was made with *size_bytes* and *ttl_seconds*, and ends at *deadline*. *on_use* is told when
-    the first begins to use it, and when the last has gone.
+    the first begins to use it, and when the last has gone. ``users`` has the attachments of each
+    session that has some, by its number.
     """
 
     __slots__ = ("_on_use", "deadline", "size_bytes", "ttl_seconds", "users")
@@ -87,32 +90,36 @@ class Tenure:
         self.ttl_seconds = ttl_seconds
         self.deadline = deadline
         self._on_use = on_use
-        self.users = 0
+        self.users: dict[int, int] = {}
 
-    def enter(self) -> None:
+    def enter(self, user: int) -> None:
         """One more uses it."""
-        self.users += 1
-        if self.users == 1:
+        is_first = not self.users
+        self.users[user] = self.users.get(user, 0) + 1
+        if is_first:
             self._on_use(self)
 
-    def leave(self) -> None:
+    def leave(self, user: int) -> None:
         """One fewer does."""
-        self.users -= 1
-        if not self.users:
+        left = self.users.pop(user) - 1
+        if left:
+            self.users[user] = left
+        elif not self.users:
             self._on_use(self)
 
 
 class Lease:
     """Uses a volume for as long as somebody has this: an attachment, and so its fids."""
 
-    __slots__ = ("_tenure",)
+    __slots__ = ("_tenure", "_user")
 
-    def __init__(self, tenure: Tenure) -> None:
+    def __init__(self, tenure: Tenure, user: int) -> None:
         self._tenure = tenure
-        tenure.enter()
+        self._user = user
+        tenure.enter(user)
 
     def __del__(self) -> None:
-        self._tenure.leave()
+        self._tenure.leave(self._user)
 
 
 class Volume:
@@ -120,14 +127,15 @@ class Volume:
 
     If it is ``read_only``, nothing changes it; if it ``has_ended``, nothing may be done with it.
     Both may come to be so while it is used, and ``sessions`` that have attached it are to be told;
-    they are known where there is a ``tenure``. ``refusals_seen`` and ``is_full`` are what the log
-    has been told of it.
+    they are known where there is a ``tenure``. ``refusals_seen``, ``is_full`` and ``is_unwiped``
+    are what the log has been told of it.
     """
 
     __slots__ = (
         "filesystem",
         "has_ended",
         "is_full",
+        "is_unwiped",
         "name",
         "policy",
         "read_only",
@@ -153,6 +161,7 @@ class Volume:
         self.sessions: dict[User, None] = {}
         self.refusals_seen = 0
         self.is_full = False
+        self.is_unwiped = False
 
 
 class Place(NamedTuple):

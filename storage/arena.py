@@ -74,18 +74,17 @@ class Arena:
             self._lock(0, sectors)
             self.memory.madvise(mmap.MADV_DONTDUMP)
 
-    def overwrite(self, offset: int, zeros: memoryview) -> None:
-        """Put zeros over what is there, *offset* in bytes.
+    def overwrite(self, offset: int, zeros: memoryview) -> int:
+        """Put zeros over what is there, *offset* in bytes; return how many could not be put.
 
         In a file by a call, not through the mapping: where the sectors of a volume that has ended
-        are a hole again, a full disk has no room even for zeros. That is an error which says that
-        nothing is there, instead of a signal that ends the process.
+        are a hole again, a full disk has no room even for zeros. That is an error instead of a
+        signal that ends the process.
         """
-        if self.file is None:
-            self.view[offset : offset + len(zeros)] = zeros
-        else:
-            with suppress(OSError):
-                os.pwrite(self.file.number, zeros, offset)
+        if self.file is not None:
+            return self.file.overwrite(offset, zeros)
+        self.view[offset : offset + len(zeros)] = zeros
+        return 0
 
     def populate(self, sector: int, count: int) -> bool:
         """Have the system back whole pages with memory now; False if it will not.

@@ -1,8 +1,10 @@
 """What holds the sectors of a volume: which kind of memory, and the file of those that have one."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -94,6 +96,23 @@ class BackingFile:
         start, end = first * chunk_bytes, min((first + count) * chunk_bytes, size_bytes)
         os.posix_fallocate(self.number, start, end - start)
         self._chunks[first : first + count] = ALLOCATED * count
+
+    def overwrite(self, offset: int, zeros: memoryview) -> int:
+        """Put zeros over what is there, *offset* in bytes; return how many could not be put.
+
+        Where there is a hole none need be: it holds nothing, and a full disk has no room for them.
+        """
+        with suppress(OSError):
+            while zeros and (count := os.pwrite(self.number, zeros, offset)):
+                offset += count
+                zeros = zeros[count:]
+        return len(zeros) if zeros and self._has_data(offset, offset + len(zeros)) else 0
+
+    def _has_data(self, start: int, end: int) -> bool:
+        try:
+            return os.lseek(self.number, start, os.SEEK_DATA) < end
+        except OSError as error:
+            return error.errno != errno.ENXIO  # none from there on (lseek(2))
 
     def note_hole(self, place: int, count: int) -> None:
         """Note that the disk got the room of these sectors back."""

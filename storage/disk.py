@@ -40,6 +40,7 @@ class Disk:
         "memory",
         "reserved",
         "space",
+        "unwiped_bytes",
         "view",
         "wipes",
     )
@@ -53,6 +54,7 @@ class Disk:
             -(-budget.limit_bytes // SECTOR_BYTES), backing, room_sectors(budget.limit_bytes)
         )
         self.wipes = backing.wipe
+        self.unwiped_bytes = 0  # that should have been overwritten, and may still be on a disk
         self.memory = self.arena.memory
         self.view = self.arena.view
         budget.memory.counts_pages = backing.is_in_memory
@@ -124,10 +126,10 @@ class Disk:
         self.budget.release_sectors(count * SECTOR_BYTES)
 
     def wipe(self, place: int, count: int) -> None:
-        """Overwrite sectors with zeros."""
+        """Overwrite sectors with zeros, or count that the disk below would not have it."""
         start, end = place << SECTOR_SHIFT, (place + count) << SECTOR_SHIFT
         for at in range(start, end, WIPE_BYTES):
-            self.arena.overwrite(at, _ZEROS[: min(WIPE_BYTES, end - at)])
+            self.unwiped_bytes += self.arena.overwrite(at, _ZEROS[: min(WIPE_BYTES, end - at)])
 
     def let_go(self) -> None:
         """Nobody asks for anything any more: nothing that this disk knows may know it."""

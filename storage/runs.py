@@ -132,8 +132,9 @@ class FreeRuns:
         if is_oversized(self._count_at):
             self._count_at = dict(self._count_at.items())  # without items() it copies what is empty
             self._start_of = {place + count: place for place, count in self._count_at.items()}
-            for size_class in range(len(self._stacks)):
-                self._compact(size_class)
+            for size_class, stack in enumerate(self._stacks):
+                if stack:  # most are empty
+                    self._compact(size_class)
             self._live = list(self._live)
 
     def _newest(self, size_class: int) -> int:

@@ -67,7 +67,7 @@ def attach(session: Session, request: Tattach) -> Rattach:
     except AttachError as refusal:
         session.report("attach refused", {"aname": request.aname, "reason": refusal.reason})
         raise
-    session.attach(request.fid, Attachment(volume, root, uid, user))
+    session.attach(request.fid, Attachment(volume, root, uid, user, session.number))
     session.report("attached", {"uname": request.uname, "uid": uid, "aname": request.aname})
     return Rattach(session.qid(root))
 

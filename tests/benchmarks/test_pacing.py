@@ -1,13 +1,11 @@
 """A client that thinks between its requests: what is asked, what is counted, what is shown."""
 
-import os
-import threading
 import time
 
 import pytest
 from benchmarks import pacing
 from benchmarks.load import LoadError
-from benchmarks.pacing import SEQUENCES, UNTAR, Cost, Pace, conclude, paced, processor_ns
+from benchmarks.pacing import SEQUENCES, UNTAR, Cost, Pace, conclude, paced
 from benchmarks.report import Report, machine
 from benchmarks.servers import Peer
 from tests.running_server import RunningServer
@@ -34,24 +32,6 @@ def test_thought_is_not_waited_for(peer: Peer) -> None:
 def test_a_refusal_is_no_answer(peer: Peer) -> None:
     with pytest.raises(LoadError, match="Tclunk was refused with errno 9"):
         paced(peer, [Tclunk(99)], 0, 0.01)
-
-
-def test_the_processor_time_is_that_of_all_threads() -> None:
-    def work() -> None:
-        until = time.thread_time() + 0.05
-        while time.thread_time() < until:
-            pass
-        worked.set()
-        may_end.wait(10)
-
-    worked, may_end = threading.Event(), threading.Event()
-    thread = threading.Thread(target=work)
-    before = processor_ns(os.getpid())
-    thread.start()
-    assert worked.wait(10)
-    assert processor_ns(os.getpid()) - before >= 50e6
-    may_end.set()
-    thread.join()
 
 
 def test_the_table_has_medians_and_ratios() -> None:

@@ -1,8 +1,11 @@
 """The servers that are compared start, answer, tell their processor time, and end."""
 
+import os
 import shutil
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +14,15 @@ from benchmarks.cases import CASES, make_files
 from benchmarks.churn import Churn, told
 from benchmarks.measuring import Setting, measure
 from benchmarks.outside import status
-from benchmarks.servers import Needs, UnavailableError, compile_responder, ram9, responder, running
+from benchmarks.servers import (
+    Needs,
+    UnavailableError,
+    compile_responder,
+    processor_ns,
+    ram9,
+    responder,
+    running,
+)
 from benchmarks.verifying import verify
 
 MIB = 1 << 20
@@ -55,6 +66,7 @@ def test_ram9_starts_tells_what_it_takes_and_ends(folder: Path) -> None:
         found = status([peer], ["diod is not installed"])
         assert found["peers"]["ram9"]["port"] == peer.addresses["tcp"].port
         assert len(found["peers"]["ram9"]["seconds"]) == 2
+        assert abs(sum(peer.processor_seconds()) - peer.processor_ns() / 1e9) < 0.5
         assert found["absent"] == ["diod is not installed"]
     assert peer.process.returncode is not None
 
@@ -77,3 +89,26 @@ def test_a_watched_server_tells_how_its_memory_lies(folder: Path) -> None:
         assert churn.operations == 60
         assert found["used_bytes"] >= empty["used_bytes"] + sum(size for _, size in churn._files)
         assert 0 < found["largest_run_bytes"] <= empty["largest_run_bytes"]
+
+
+def test_the_processor_time_is_that_of_all_threads() -> None:
+    """Those that had ended were left out, so that it became less; and one that ended meanwhile was
+    an error."""
+
+    def work() -> None:
+        until = time.thread_time() + 0.05
+        while time.thread_time() < until:
+            pass
+        worked.set()
+        may_end.wait(10)
+
+    worked, may_end = threading.Event(), threading.Event()
+    thread = threading.Thread(target=work)
+    before = processor_ns(os.getpid())
+    thread.start()
+    assert worked.wait(10)
+    now = processor_ns(os.getpid())
+    assert now - before >= 50e6
+    may_end.set()
+    thread.join()
+    assert processor_ns(os.getpid()) >= now

@@ -263,6 +263,23 @@ def test_a_mount_is_not_given_another_volume_by_the_name_of_the_one_that_ended(
     assert stale.names() == [b"new"]
 
 
+def test_who_clunked_all_before_the_end_may_have_another_volume_by_that_name(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As long as somebody else used the volume, who no longer did was told, too, that it had ended
+    while it was mounted, was counted as a client of it, and got no other one by its name."""
+    caplog.set_level("INFO", "ram9")
+    first, second = server.connect(aname=JOB), server.connect(aname=JOB)
+    first.attach(5, JOB)
+    first.clunk(ROOT)
+    second.clunk(ROOT)
+    pass_by(server, 3600)
+    assert caplog.records[-1].__dict__["fields"]["clients"] == 1
+    second.attach(ROOT, JOB)
+    assert second.names() == []
+    assert refusal(server, JOB, first)[0] is Errno.ESTALE
+
+
 def test_other_volumes_of_the_connection_go_on(server: Server) -> None:
     client = server.connect()
     client.make(b"file", b"data")

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import pytest
 from tests.running_server import RunningServer
@@ -121,7 +122,7 @@ def test_ten_thousand_clients_leave_nothing_behind(
         assert unreachable < 50
         # What leaks does so all the time; what else this process does, now and then.
         grown_bytes = [after - before for before, after in pairwise(memory_bytes)]
-        assert min(grown_bytes) < (2 << 20) // PARTS, grown_bytes
+        assert median(grown_bytes) < (2 << 20) // PARTS, grown_bytes
     finally:
         metrics.close()
 

@@ -27,6 +27,7 @@ from ram9.protocol.messages import (
 from ram9.server import app
 from ram9.server.app import mount_line
 from ram9.server.config import Address, ConfigError, Rules, VolumeConfig
+from ram9.server.heap import Heap
 from ram9.server.logs import JsonFormatter, TextFormatter
 from ram9.server.session import FID_BYTES
 from ram9.storage.errors import Errno
@@ -231,11 +232,11 @@ def test_out_of_space_is_logged_once_until_there_was_room_again(
                     offset += client.write(1, offset, bytes(300_000))
                 except RefusedError:
                     break
-            server.call(lambda: list(server.server._watch_space()))
+            server.call(lambda: list(server.server._watch_volumes()))
 
     def empty() -> None:
         client.create(1, b"file", O_WRONLY | O_TRUNC)
-        server.call(lambda: list(server.server._watch_space()))
+        server.call(lambda: list(server.server._watch_volumes()))
 
     fill()
     (logged,) = events("out of space")
@@ -315,8 +316,7 @@ def test_clients_share_what_volumes_leave_also_after_these_were_resized(tmp_path
         found.client()
         server = found.server
         (connected,) = server.clients.values()
-        server._memory_bytes = 2 << 30
-        found.call(lambda: server._note_sizes((2 << 30) - 400 * MIB))
+        found.call(lambda: server._note_sizes((2 << 30) - 400 * MIB, 2 << 30))
         assert found.hub.held_bytes_max == 100 * MIB
         assert connected.session.fids_total_max == 100 * MIB // FID_BYTES
 
@@ -368,3 +368,22 @@ def test_freed_memory_goes_back_when_the_server_is_idle(
         client.create(1, b"file", O_WRONLY | O_TRUNC)
         warm = server.filesystem.disk.space.warm
         wait_until(lambda: server.call(lambda: warm.sectors) < 64, "memory is given back")
+
+
+def test_what_the_heap_holds_goes_back_a_volume_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand volumes were one step of 78 ms, in which nobody was answered."""
+    volumes = tuple(VolumeConfig(MIB, 10, name=f"v{number}") for number in range(5))
+    config = replace(config_of(Address(path=str(tmp_path / "s"))), volumes=volumes)
+    done: list[str] = []
+    monkeypatch.setattr(app, "SWEEP_SECONDS", 1000)  # not by itself
+    monkeypatch.setattr(app, "shrink", lambda _filesystem: done.append("volume"))
+    monkeypatch.setattr(Heap, "give_back", lambda _heap: done.append("heap"))
+    server = RunningServer(config)
+    try:
+        seen = server.call(lambda: [len(done) for _ in server.server._give_back_heap()])
+    finally:
+        server.close()
+    assert seen == [0, 1, 2, 3, 4]
+    assert done == ["volume"] * 5 + ["heap"]

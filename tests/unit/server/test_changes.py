@@ -22,7 +22,7 @@ from ram9.server.config import (
 from ram9.server.memory import MemoryLimit
 from ram9.server.scratch import Template
 from ram9.server.volumes import TRUST, Volume, Volumes
-from ram9.storage.backing import Backing
+from ram9.storage.backing import Backing, Kind
 from ram9.storage.filesystem import FileSystem
 from ram9.storage.limits import Limits
 
@@ -47,17 +47,23 @@ class Running:
 
     def __init__(self, config: Config = CONFIG) -> None:
         self.calls: list[str] = []
-        self.memory_bytes: list[int] = []  # as often as it was told
+        self.memory_bytes: int | None = MEMORY_BYTES
+        self.told: list[tuple[int, int | None]] = []  # sizes, and the memory there is
         self.made: list[weakref.ref[mmap.mmap]] = []
         self.volumes = Volumes(map(self.make, config.volumes))
         self.changes = Changes(
             self.volumes,
             config,
-            lambda: MemoryLimit(MEMORY_BYTES, "meminfo"),
+            self.limit,
             self.make,
-            self.memory_bytes.append,
+            lambda *sizes: self.told.append(sizes),
             lambda: self.calls.append("read only"),
         )
+
+    def limit(self) -> MemoryLimit:
+        if self.memory_bytes is None:
+            raise ConfigError("cannot tell how much memory this process may use")
+        return MemoryLimit(self.memory_bytes, "meminfo")
 
     def make(self, config: VolumeConfig) -> Volume:
         if config.name == "refused":
@@ -117,7 +123,7 @@ def test_less_than_is_used_is_less_from_now_on(running: Running) -> None:
     assert line["available_bytes"] == 0
     assert line["size_bytes"] == 8 * MIB
     running.resize("/", "20MiB")
-    assert running.memory_bytes == [(8 + 128) * MIB, (20 + 128) * MIB]
+    assert [size_bytes for size_bytes, _ in running.told] == [(8 + 128) * MIB, (20 + 128) * MIB]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +150,17 @@ def test_with_overcommit_sizes_may_be_more_than_memory() -> None:
     assert running.resize("builds", "1000MiB")["size_bytes"] == 1000 * MIB
 
 
+def test_sizes_are_told_with_the_memory_that_there_is_then() -> None:
+    """Clients went on to share what the volumes left of the memory that there was at the start."""
+    running = Running(replace(CONFIG, overcommit=True))
+    for memory_bytes in (2 * MEMORY_BYTES, None):
+        running.memory_bytes = memory_bytes
+        running.resize("/", "80MiB")
+        running.changes.reload(replace(CONFIG, overcommit=True))
+    sums = [(80 + 128) * MIB, (64 + 128) * MIB]
+    assert running.told == [(it, memory) for memory in (2 * MEMORY_BYTES, None) for it in sums]
+
+
 def test_of_many_volumes_some_are_named(running: Running) -> None:
     for number in range(20):
         name = b"v%02d" % number
@@ -162,7 +179,7 @@ def test_sizes_are_what_the_file_says_now(running: Running) -> None:
     running.resize("builds", "200MiB")
     running.changes.reload(CONFIG)
     assert running.limits(b"builds") == (128 * MIB, 5000)
-    assert running.memory_bytes == [(64 + 200) * MIB, (64 + 128) * MIB]
+    assert [size_bytes for size_bytes, _ in running.told] == [(64 + 200) * MIB, (64 + 128) * MIB]
 
 
 def test_a_volume_that_is_new_is_there(running: Running) -> None:
@@ -224,6 +241,60 @@ def test_a_volume_that_the_file_no_longer_has_still_counts(
     for name, size in (("/", "1000MiB"), ("builds", "1000MiB")):
         with pytest.raises(ConfigError, match="bytes are more than"):
             running.resize(name, size)
+
+
+LARGE = replace(CONFIG.volumes[1], size_bytes=800 * MIB)
+SCRATCH = TemplateConfig("scratch", MIB, 800 * MIB, 1, 60, 1, MIB, 60)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (  # a volume that the file no longer has
+            replace(CONFIG, volumes=(CONFIG.volumes[0], LARGE)),
+            replace(CONFIG, volumes=(CONFIG.volumes[0], replace(LARGE, name="other"))),
+        ),
+        (  # another kind of memory
+            replace(CONFIG, volumes=(CONFIG.volumes[0], LARGE)),
+            volume(1, size_bytes=10 << 30, backing=Backing(Kind.FILE, "/tmp")),
+        ),
+        (  # less for scratch volumes
+            replace(CONFIG, templates=(SCRATCH,)),
+            replace(
+                CONFIG,
+                templates=(replace(SCRATCH, total_bytes_max=MIB),),
+                volumes=(CONFIG.volumes[0], LARGE),
+            ),
+        ),
+    ],
+    ids=["volume", "kind of memory", "scratch volumes"],
+)
+def test_there_has_to_be_memory_for_what_will_be_in_force(
+    old: Config, new: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What takes a restart was counted as the file has it, and not as it stays: volumes came to
+    more than the memory without anybody having allowed it."""
+    running = Running(old)
+    before = {name: running.limits(name) for name in running.volumes.named}
+    with pytest.raises(ConfigError, match="bytes are more than"):
+        running.changes.reload(new)
+    assert {name: running.limits(name) for name in running.volumes.named} == before
+    assert running.changes.config is old
+    assert caplog.messages == []
+    running.changes.reload(replace(new, overcommit=True))
+    assert caplog.messages == ["not reloaded"]
+
+
+def test_where_sizes_are_more_than_memory_a_volume_can_be_made_smaller() -> None:
+    """It was refused as long as all were still more than the memory, which may have become less."""
+    running = Running(replace(CONFIG, volumes=(CONFIG.volumes[0], LARGE)))
+    running.memory_bytes = 256 * MIB
+    running.resize("builds", "400MiB")
+    assert running.limits(b"builds") == (400 * MIB, 5000)
+    running.resize("builds", "400MiB", "6000")
+    with pytest.raises(ConfigError, match="bytes are more than"):
+        running.resize("builds", "401MiB")
+    assert running.limits(b"builds") == (400 * MIB, 6000)
 
 
 def test_read_only_is_changed_for_everybody(running: Running) -> None:

@@ -10,62 +10,65 @@ import pytest
 from tests.socket_client import wait_until
 
 from ram9.server import heap as heap_module
-from ram9.server.heap import BUSY_SECONDS_MAX, CHANGE_BYTES_MIN, Heap
+from ram9.server.heap import BUSY_SECONDS_MAX, CHANGE_BYTES_MIN, Heap, Held
 
 
-class Held:
+class Memory:
     """How much memory the process is said to have, and how much it should."""
 
     def __init__(self) -> None:
         self.bytes = 0
-        self.counted_bytes = 0
+        self.volumes_bytes = 0
+        self.fids_bytes = 0
 
 
 @pytest.fixture
-def held() -> Held:
-    return Held()
+def memory() -> Memory:
+    return Memory()
 
 
 @pytest.fixture
-def heap(held: Held) -> Heap:
-    return Heap(lambda: (held.bytes, held.counted_bytes))
+def heap(memory: Memory) -> Heap:
+    return Heap(lambda: Held(memory.bytes, memory.volumes_bytes, memory.fids_bytes))
 
 
-def test_nothing_is_due_where_nothing_changed(heap: Heap, held: Held) -> None:
-    held.bytes = CHANGE_BYTES_MIN - 1
+def test_nothing_is_due_where_nothing_changed(heap: Heap, memory: Memory) -> None:
+    memory.bytes = CHANGE_BYTES_MIN - 1
     assert not heap.is_due(is_quiet=True)
 
 
-def test_what_changed_is_due_once_in_a_quiet_second(heap: Heap, held: Held) -> None:
-    held.bytes = CHANGE_BYTES_MIN
+def test_what_changed_is_due_once_in_a_quiet_second(heap: Heap, memory: Memory) -> None:
+    memory.bytes = CHANGE_BYTES_MIN
     assert not heap.is_due(is_quiet=False)
     assert heap.is_due(is_quiet=True)
     assert not heap.is_due(is_quiet=True)
-    held.bytes = 0
+    memory.bytes = 0
     assert heap.is_due(is_quiet=True)
 
 
-def test_what_was_freed_but_is_still_held_is_due(heap: Heap, held: Held) -> None:
+@pytest.mark.parametrize("what", ["volumes_bytes", "fids_bytes"])
+def test_what_was_freed_but_is_still_held_is_due(heap: Heap, memory: Memory, what: str) -> None:
     """The C library keeps what is freed below its last block: 260 MiB of attributes were removed,
     the process had as much memory as before, and so nobody looked."""
-    held.bytes = held.counted_bytes = 100 * CHANGE_BYTES_MIN
+    memory.bytes = 100 * CHANGE_BYTES_MIN
+    setattr(memory, what, 100 * CHANGE_BYTES_MIN)
     assert heap.is_due(is_quiet=True)
-    held.counted_bytes = 0
+    setattr(memory, what, 0)
     assert heap.is_due(is_quiet=True)
     assert not heap.is_due(is_quiet=True)
 
 
-def test_where_no_second_is_quiet_it_is_due_each_minute(heap: Heap, held: Held) -> None:
-    held.bytes = CHANGE_BYTES_MIN
+def test_where_no_second_is_quiet_it_is_due_each_minute(heap: Heap, memory: Memory) -> None:
+    memory.bytes = CHANGE_BYTES_MIN
     due = [heap.is_due(is_quiet=False) for _ in range(BUSY_SECONDS_MAX)]
     assert due == [False] * (BUSY_SECONDS_MAX - 1) + [True]
 
 
-def test_a_quiet_second_begins_the_minute_anew(heap: Heap, held: Held) -> None:
+def test_a_quiet_second_begins_the_minute_anew(heap: Heap, memory: Memory) -> None:
     for _ in range(BUSY_SECONDS_MAX - 1):
         heap.is_due(is_quiet=False)
     heap.is_due(is_quiet=True)
-    held.bytes = CHANGE_BYTES_MIN
+    memory.bytes = CHANGE_BYTES_MIN
     assert not heap.is_due(is_quiet=False)
 
 
@@ -108,7 +111,7 @@ def test_where_python_collects_by_itself_nothing_is_frozen(heap: Heap) -> None:
 # Many values of 4 KiB go, and one stays behind the last: the C library keeps all below it.
 TRIMMED = """
 import time
-from ram9.server.heap import Heap
+from ram9.server.heap import Heap, Held
 from ram9.server.memory import MemoryFiles
 
 anonymous_bytes = MemoryFiles().anonymous_bytes
@@ -116,7 +119,7 @@ values = [b"%04096d" % number for number in range(20_000)]
 last = b"%04096d" % 1
 del values
 before_bytes = anonymous_bytes()
-heap = Heap(lambda: [0])
+heap = Heap(lambda: Held(0, 0, 0))
 heap.give_back()
 while heap._is_trimming.is_set():
     time.sleep(0.01)

@@ -41,6 +41,30 @@ def test_one_large_frame_always_has_room(hub: Hub) -> None:
     assert hub.has_room
 
 
+class Waiting:
+    """A transport that waits, and knows whether it was woken."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.woken = 0
+        hub.waiting[self] = None  # type: ignore[index]
+
+    def resume(self) -> None:
+        self.woken += 1
+
+
+def test_who_waits_is_woken_when_more_may_be_held(hub: Hub) -> None:
+    """After a volume was made smaller there was room, and nobody made use of it: who waited was
+    woken by the next one that was done, and that may have been one that took two minutes."""
+    hub.take_buffer(10)
+    hub.held_bytes = 20 << 20
+    members = [Waiting(hub), Waiting(hub)]
+    for bound_mib, expected in ((10, 0), (19, 0), (20, 1), (10, 1), (30, 1)):
+        hub.allow(bound_mib << 20)
+        hub.loop.run_until_complete(asyncio.sleep(0))
+        assert [member.woken for member in members] == [expected] * 2
+    assert not hub.waiting
+
+
 class Shrinking:
     """A transport that knows whether it was asked to be small."""
 

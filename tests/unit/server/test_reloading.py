@@ -66,7 +66,7 @@ def test_what_the_file_says_is_so(reloaded: Reloaded) -> None:
     [
         (GOOD + "colour = 1\n", ":10: "),
         (GOOD.replace('"32MiB"', '"many"'), ":5: "),
-        (GOOD.replace('"32MiB"', '"100TiB"'), "more than the"),
+        (GOOD.replace('"32MiB"', '"1GiB"'), "more than the"),
         ("[[volume", ":1: "),
         ("", "there is no [[volume]]"),
     ],

@@ -51,7 +51,7 @@ class Scratch:
     def use(self, name: bytes, query: bytes | None = None) -> tuple[Volume, Lease]:
         volume = self.open(name, query)
         assert volume.tenure is not None
-        return volume, Lease(volume.tenure)
+        return volume, Lease(volume.tenure, 1)
 
     def refusal(self, name: bytes, query: bytes | None = None) -> tuple[Errno, str]:
         made = len(self.made)

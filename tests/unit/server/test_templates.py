@@ -110,6 +110,17 @@ def test_who_used_a_volume_and_stays_does_not_keep_it(host: Host) -> None:
     session.close()
 
 
+def test_a_volume_that_could_not_be_wiped_is_told_of_when_it_is_gone(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its files are wiped after it has ended, when nobody looks at it any more."""
+    session = host.session(b"scratch/job")
+    session.close()
+    host.volumes.named[b"scratch/job"].filesystem.disk.unwiped_bytes = 512
+    host.end_all()
+    assert caplog.messages == ["not wiped"]
+
+
 def test_ten_thousand_volumes_end_in_portions(host: Host) -> None:
     """Ending all of them in one sweep kept everybody waiting for a second."""
     sessions = [host.session(b"scratch/job%d?size=64KiB" % number) for number in range(3000)]

@@ -96,6 +96,50 @@ def test_where_the_disk_has_no_room_nothing_is_allocated(
     assert file.allocate([(0, 1)])
 
 
+def test_zeros_are_put_as_often_as_it_takes(
+    file: BackingFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write near the end of the room of a disk may be a short one: the rest stayed."""
+    os.pwrite(file.number, b"x" * 9000, 0)
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda number, data, at: write(number, data[:1000], at))
+    assert file.overwrite(100, memoryview(bytes(8800))) == 0
+    assert os.pread(file.number, 9001, 0) == b"x" * 100 + bytes(8800) + b"x" * 100 + b"\0"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_zeros_that_are_not_put_are_told_where_there_is_something(
+    file: BackingFile, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """All that went wrong was taken for a hole on a full disk."""
+    page = 4096
+    os.pwrite(file.number, b"x" * page, 4 * page)
+    write = os.pwrite
+
+    def refuse(file_number: int, data: memoryview, at: int) -> int:
+        if at >= 4 * page + 100:
+            raise OSError(number, os.strerror(number))
+        return write(file_number, data[:100], at)
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    zeros = memoryview(bytes(page))
+    assert file.overwrite(4 * page, zeros) == page - 100
+    assert file.overwrite(5 * page, zeros) == 0
+    assert file.overwrite(9 * page, zeros) == 0
+    assert os.pread(file.number, page, 4 * page) == bytes(100) + b"x" * (page - 100)
+
+
+def test_a_disk_that_writes_and_tells_nothing_has_everything(
+    file: BackingFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "lseek", refuse)
+    monkeypatch.setattr(os, "pwrite", lambda *_: 0)
+    assert file.overwrite(0, memoryview(bytes(4096))) == 4096
+
+
 def test_a_file_system_without_nameless_files_gives_one_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

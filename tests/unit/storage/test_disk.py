@@ -279,7 +279,22 @@ def test_zeros_for_a_hole_on_a_full_disk_are_no_signal(
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(full))
     disk.free(place, count)
+    assert disk.unwiped_bytes == 0
     assert os.fstat(disk.arena.file.number).st_blocks == 0
+
+
+def test_what_cannot_be_wiped_is_counted_and_free_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody was told that a disk had not taken the zeros."""
+    disk = Disk(Budget(16 << 20, 1), backing=Backing(Kind.FILE, str(tmp_path), wipe=True))
+    content = Content(disk)
+    content.write(0, b"x" * (WIPE_BYTES + 5000))
+    broken = OSError(errno.EIO, "broken")
+    monkeypatch.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(broken))
+    content.truncate(0)
+    assert disk.unwiped_bytes == WIPE_BYTES + 10 * SECTOR_BYTES
+    assert disk.budget.used_bytes == 0
 
 
 def test_a_file_is_wiped_on_its_disk(tmp_path: Path) -> None:
@@ -289,6 +304,7 @@ def test_a_file_is_wiped_on_its_disk(tmp_path: Path) -> None:
     assert not is_blank(disk)
     content.truncate(0)
     assert is_blank(disk)
+    assert disk.unwiped_bytes == 0
     assert not any(os.pread(disk.arena.file.number, WIPE_BYTES + 8192, 0))
 
 

@@ -117,3 +117,22 @@ def test_looking_for_runs_leaves_no_new_lists(runs: FreeRuns) -> None:
     runs.largest(8, 10)
     runs.shrink()
     assert all(now is then for now, then in zip(runs._stacks, before, strict=True))
+
+
+def test_to_shrink_looks_through_no_empty_classes(
+    runs: FreeRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked through all 64, of each volume: a thousand empty ones took 70 ms."""
+    runs.add(0, 64)
+    runs.add(100, 9)
+    seen: list[int] = []
+    compact = FreeRuns._compact
+
+    def noted(runs: FreeRuns, size_class: int) -> list[int]:
+        seen.append(size_class)
+        return compact(runs, size_class)
+
+    monkeypatch.setattr(FreeRuns, "_compact", noted)
+    runs.shrink()
+    assert seen == [4, 7]
+    assert sorted(runs) == [(0, 64), (100, 9)]
