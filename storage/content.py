@@ -9,7 +9,7 @@ from ram9.storage.disk import Disk, Reserve
 from ram9.storage.limits import FIRST_RUN_BYTES, RUN_BYTES, SECTOR_BYTES, SECTOR_SHIFT
 from ram9.storage.runs import Run
 
-AHEAD_SECTORS_MAX: Final = 2048  # 1 MiB: what a growing file may reserve behind its end
+AHEAD_SECTORS_MAX: Final = 8192  # 4 MiB: what a growing file may reserve behind its end
 
 Bytes = bytes | bytearray | memoryview
 
@@ -153,6 +153,9 @@ class Content:
         budget.reserve_sectors(count * SECTOR_BYTES)
         ends = self._starts[-1] + self._counts[-1] if self._starts else HOLE
         if start == ends:
+            reserved = self._take_reserved(count)
+            if reserved is not None:
+                return Claim(start, [reserved], 0)
             runs = self._take_behind(count)
         else:
             if start > ends:
@@ -363,6 +366,15 @@ class Content:
             if claim is not None:
                 return claim
         return None
+
+    def _take_reserved(self, count: int) -> Run | None:
+        """Take sectors out of the reserve that continue the last run; None if they are not all
+        there."""
+        reserve = self._reserve
+        place = self._places[-1] + self._counts[-1]
+        if reserve is None or reserve.place != place or reserve.count < count:
+            return None
+        return Run(place, reserve.take(count))
 
     def _take_behind(self, count: int) -> list[Run]:
         """Take sectors that continue the last run if they can, and a reserve behind them."""

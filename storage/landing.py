@@ -88,7 +88,8 @@ def land(disk: Disk, content: Content, offset: int, count: int) -> Landing | Non
 
     Nor where writes that have not all arrived hold much of the space already: they may never.
     """
-    if disk.landing_bytes > disk.budget.standing().limit_bytes // LANDING_SHARE:
+    held_bytes = disk.landing_bytes  # mostly none: then the limit need not be known
+    if held_bytes and held_bytes > disk.budget.standing().limit_bytes // LANDING_SHARE:
         return None
     start = -(-offset // SECTOR_BYTES)
     end = -(-(offset + count) // SECTOR_BYTES)

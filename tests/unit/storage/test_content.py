@@ -194,7 +194,9 @@ def test_a_claim_at_the_end_uses_the_reserve(content: Content) -> None:
     place = content.reserve.place
     claim = content.claim(9, 1)
     assert claim is not None
-    assert claim.runs == [Run(place, 1)]
+    assert claim == (9, [Run(place, 1)], 0)  # it goes on in the last run
+    content.adopt(claim)
+    assert len(content.runs) == 1
 
 
 def test_two_files_that_grow_together_do_not_interleave(disk: Disk) -> None:
