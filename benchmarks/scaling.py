@@ -185,7 +185,10 @@ def _forgiven(client: Client, requests: Sequence[Message]) -> Callable[[], None]
 
 
 def _lookups(
-    client: Client, paths: Sequence[tuple[bytes, ...]], directory: int = ROOT
+    client: Client,
+    paths: Sequence[tuple[bytes, ...]],
+    directory: int = ROOT,
+    name: str = "lookup + clunk",
 ) -> Operation:
     """Walk to the paths, all of one length and depth, and clunk what was found."""
     fids = [FIRST_FID + 64 + number for number in range(DEPTH)]
@@ -196,7 +199,7 @@ def _lookups(
         pairs = zip(fids, paths[start : start + DEPTH], strict=True)
         walks = [Twalk(directory, fid, path) for fid, path in pairs]
         phases += [_step(walks, Rwalk, 9 + 13 * len(paths[0])), clunks]
-    return Operation("lookup + clunk", lambda: cycle(phases), 2, _forgiven(client, clunked))
+    return Operation(name, lambda: cycle(phases), 2, _forgiven(client, clunked))
 
 
 def _creations(client: Client, directory: int) -> Operation:
@@ -246,6 +249,19 @@ def make_entries(client: Client, directory: int, first: int, count: int) -> None
         run([Window(client.socket, [phase], 4 * DEPTH)], 600)
 
 
+def _chosen(size: int) -> list[int]:
+    """Numbers of files that are looked up, chosen from all: what is looked at is in no cache once
+    they are many."""
+    choose = random.Random(size)
+    return [choose.randrange(size) for _ in range(DEPTH * GROUPS)]
+
+
+def _neighbours(size: int) -> list[int]:
+    """As many that were made one after the other: so it is seen whether there are more steps."""
+    first = size // 2
+    return [(first + number) % size for number in range(DEPTH * GROUPS)]
+
+
 def directory_sizes(plan: ScalingPlan, peer: Peer, report: Report) -> None:
     """Look-ups, creations and pages of directories with several numbers of names."""
     with peer.connect() as client:
@@ -254,11 +270,15 @@ def directory_sizes(plan: ScalingPlan, peer: Peer, report: Report) -> None:
             fid = FIRST_FID + number
             client.make_directory(fid, b"directory-%d" % size)
             make_entries(client, fid, 0, size)
-            choose = random.Random(size)
-            paths = [(file_name(choose.randrange(size)),) for _ in range(DEPTH * GROUPS)]
-            points.append(
-                (size, [_lookups(client, paths, fid), _creations(client, fid), _pages(client, fid)])
-            )
+            paths = [(file_name(number),) for number in _chosen(size)]
+            near = [(file_name(number),) for number in _neighbours(size)]
+            operations = [
+                _lookups(client, paths, fid),
+                _lookups(client, near, fid, "the same of neighbours"),
+                _creations(client, fid),
+                _pages(client, fid),
+            ]
+            points.append((size, operations))
         costs = _measure(plan, client, points, "directory of")
         for size in plan.counts:
             report.raw += _raw("directory size", size, costs)
@@ -331,11 +351,17 @@ def _make_files(client: Client, made: int, wanted: int) -> None:
 
 def _count_operations(client: Client, size: int) -> list[Operation]:
     """Those of a server with *size* files."""
-    choose = random.Random(size)
-    numbers = [choose.randrange(size) for _ in range(DEPTH * GROUPS)]
-    paths = [(_folder_name(n // FILES_IN_A_FOLDER), file_name(n)) for n in numbers]
+    paths, near = (
+        [(_folder_name(n // FILES_IN_A_FOLDER), file_name(n)) for n in numbers]
+        for numbers in (_chosen(size), _neighbours(size))
+    )
     client.walk(ROOT, FIRST_FID, _folder_name(0))
-    return [_lookups(client, paths), _creations(client, FIRST_FID), _getattr(FIRST_FID)]
+    return [
+        _lookups(client, paths),
+        _lookups(client, near, name="the same of neighbours"),
+        _creations(client, FIRST_FID),
+        _getattr(FIRST_FID),
+    ]
 
 
 def _raw(series: str, size: int, costs: Costs) -> list[dict[str, object]]:
