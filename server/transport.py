@@ -35,7 +35,7 @@ SCARCE_UNREAD_SECONDS_MAX: Final = 30.0
 FIDS_AT_ONCE_MAX: Final = 4096  # clunked before others get their turn
 
 # So long requests of one client are answered in a row; then others get their turn.
-TURN_NS: Final = 1_000_000
+TURN_NS: Final = 500_000
 
 
 class ClientTransport:
